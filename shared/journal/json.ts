@@ -1,0 +1,98 @@
+import { isUtf8 } from 'node:buffer';
+import { createHash } from 'node:crypto';
+import { jsonDepthMax, jsonNodesMax } from '../limits.ts';
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type JsonObject = { [key: string]: Json };
+
+/** Why a text is not taken. `torn`: not JSON (cut off, or never was); `hostile`: JSON built to hurt; `oversized`. */
+export type JsonFault = { fault: 'oversized' | 'torn' | 'hostile'; detail: string };
+
+/** Bounds of one text. Defaults: depth 64, 200,000 nodes. */
+export interface JsonBounds {
+  bytesMax: number;
+  depthMax?: number;
+  nodesMax?: number;
+}
+
+/**
+ * Parses JSON that somebody else wrote: size first, then UTF-8, then syntax, then a walk that never goes deeper than
+ * allowed (JSON.parse itself takes any depth; what comes after it would overflow the stack).
+ * `__proto__` as a key is refused: it is data in JSON.parse's result but poison to every merge after it.
+ */
+export function parseBoundedJson(bytes: Uint8Array, bounds: JsonBounds): { value: Json } | JsonFault {
+  if (bytes.byteLength > bounds.bytesMax)
+    return { fault: 'oversized', detail: `${bytes.byteLength} bytes, at most ${bounds.bytesMax} are taken` };
+  if (!isUtf8(bytes)) return { fault: 'torn', detail: 'not valid UTF-8' };
+  let value: Json;
+  try {
+    value = JSON.parse(utf8(bytes)) as Json;
+  } catch (error) {
+    return { fault: 'torn', detail: (error as Error).message.slice(0, 200) };
+  }
+  const fault = findHostile(value, bounds.depthMax ?? jsonDepthMax, bounds.nodesMax ?? jsonNodesMax);
+  return fault === undefined ? { value } : { fault: 'hostile', detail: fault };
+}
+
+/** What is wrong with an already parsed value: too deep, too many nodes, `__proto__`; `undefined` if nothing. */
+export function findHostile(value: Json, depthMax = jsonDepthMax, nodesMax = jsonNodesMax): string | undefined {
+  let nodes = 0;
+  const walk = (node: Json, depth: number): string | undefined => {
+    if (typeof node !== 'object' || node === null) return undefined;
+    if (depth > depthMax) return `nested deeper than ${depthMax}`;
+    if (Array.isArray(node)) {
+      nodes += node.length;
+      if (nodes > nodesMax) return `more than ${nodesMax} keys and items`;
+      for (const item of node) {
+        if (typeof item !== 'object' || item === null) continue;
+        const found = walk(item, depth + 1);
+        if (found !== undefined) return found;
+      }
+      return undefined;
+    }
+    for (const key in node) {
+      if (++nodes > nodesMax) return `more than ${nodesMax} keys and items`;
+      if (key === '__proto__') return 'a key named __proto__';
+      const item = node[key] as Json;
+      if (typeof item !== 'object' || item === null) continue;
+      const found = walk(item, depth + 1);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  return walk(value, 1);
+}
+
+/** Keys sorted by UTF-16 code units, no white space, absent where `undefined`: the same value gives the same bytes. */
+export function canonicalJson(value: unknown): string {
+  return JSON.stringify(sorted(value));
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  const from = value as Record<string, unknown>;
+  const to: Record<string, unknown> = {};
+  for (const key of Object.keys(from).sort()) if (from[key] !== undefined) to[key] = sorted(from[key]);
+  return to;
+}
+
+/** `canonicalJson` in UTF-8: how every fact is written. */
+export function canonicalBytes(value: unknown): Uint8Array {
+  return Buffer.from(canonicalJson(value), 'utf8');
+}
+
+/** SHA-256, 64 lower-case hex digits. */
+export function sha256(data: Uint8Array | string): string {
+  return createHash('sha256').update(data).digest('hex');
+}
+
+/** UTF-8 text of bytes that are known to be UTF-8. */
+export function utf8(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+}
+
+/** Equal length and equal bytes. */
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}

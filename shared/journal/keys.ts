@@ -1,0 +1,138 @@
+import type { SiteId } from '../ports/site.ts';
+import type { EpochMs } from '../units.ts';
+
+/**
+ * Every key of the journal and of `state`, in one place (DESIGN.md section 4). Numbers are zero-padded so that byte
+ * order is number order. A key with more than one possible writer is content-addressed, unique to the attempt, or a
+ * pure function of decided facts.
+ */
+
+export const tenantPattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;
+export const sitePattern = /^[a-z0-9]{1,16}$/;
+export const fileIdPattern = /^file-[0-9a-f]{27}$/;
+export const batchIdPattern = /^batch_[0-9a-f]{32}$/;
+export const uuidPattern = /^[0-9a-f]{32}$/;
+
+const pad = (value: number, width: number): string => String(value).padStart(width, '0');
+/** 11 hex digits that fall as time rises, so that LIST shows the newest first. Holds until the year 2527. */
+export function invertedTime(at: EpochMs): string {
+  return (0xfff_ffff_ffff - Math.floor(at)).toString(16).padStart(11, '0');
+}
+/** The moment in an inverted time. */
+export function timeOfInverted(hex: string): EpochMs {
+  return 0xfff_ffff_ffff - Number.parseInt(hex, 16);
+}
+
+/** `file-` + inverted time + the first 16 hex digits of `nonce`. */
+export function newFileId(at: EpochMs, nonce: string): string {
+  return `file-${invertedTime(at)}${nonce.slice(0, 16)}`;
+}
+
+export const filesPrefix = (tenant: string): string => `t/${tenant}/files/`;
+export const filePrefix = (tenant: string, fileId: string): string => `t/${tenant}/files/${fileId}/`;
+export const fileContentKey = (tenant: string, fileId: string): string => `${filePrefix(tenant, fileId)}content`;
+export const fileMetaKey = (tenant: string, fileId: string): string => `${filePrefix(tenant, fileId)}meta.json`;
+export const fileDeletedKey = (tenant: string, fileId: string): string => `${filePrefix(tenant, fileId)}deleted.json`;
+
+export const outputKey = (tenant: string, hash: string): string => `t/${tenant}/outputs/${hash}`;
+
+export const batchesPrefix = (tenant: string): string => `t/${tenant}/batches/`;
+export const batchPrefix = (tenant: string, batch: string): string => `t/${tenant}/batches/${batch}/`;
+export const manifestKey = (tenant: string, batch: string): string => `${batchPrefix(tenant, batch)}manifest.json`;
+export const acceptancesPrefix = (tenant: string, batch: string): string => `${batchPrefix(tenant, batch)}acceptances/`;
+export const acceptanceKey = (tenant: string, batch: string, id: WriteId): string =>
+  `${acceptancesPrefix(tenant, batch)}${writeName(id)}.json`;
+export const plansPrefix = (tenant: string, batch: string): string => `${batchPrefix(tenant, batch)}plans/`;
+export const planKey = (tenant: string, batch: string, hash: string): string =>
+  `${plansPrefix(tenant, batch)}${hash}.json`;
+export const dispatchesPrefix = (tenant: string, batch: string): string => `${batchPrefix(tenant, batch)}dispatches/`;
+export const dispatchKey = (tenant: string, batch: string, id: WriteId): string =>
+  `${dispatchesPrefix(tenant, batch)}${writeName(id)}.json`;
+export const resultsPrefix = (tenant: string, batch: string): string => `${batchPrefix(tenant, batch)}results/`;
+export const resultKey = (tenant: string, batch: string, name: ResultName): string =>
+  `${resultsPrefix(tenant, batch)}${pad(name.firstLine, 8)}-${pad(name.lines, 6)}/${writeName(name)}-${pad(name.answered, 6)}.jsonl`;
+export const cancelsPrefix = (tenant: string, batch: string): string => `${batchPrefix(tenant, batch)}cancels/`;
+export const cancelKey = (tenant: string, batch: string, uuid: string): string =>
+  `${cancelsPrefix(tenant, batch)}${uuid}.json`;
+export const publicationKey = (tenant: string, batch: string): string =>
+  `${batchPrefix(tenant, batch)}publication.json`;
+
+export const idempotencyPrefix = (tenant: string, keyHash: string): string => `t/${tenant}/idempotency/${keyHash}/`;
+export const idempotencyKey = (tenant: string, keyHash: string, batch: string): string =>
+  `${idempotencyPrefix(tenant, keyHash)}${batch}`;
+export const recentPrefix = (tenant: string): string => `t/${tenant}/recent/`;
+export const recentKey = (tenant: string, createdAt: EpochMs, batch: string): string =>
+  `${recentPrefix(tenant)}${invertedTime(createdAt)}-${batch}`;
+
+export const controlPrefix = 'control/';
+export const controlKey = (epoch: number): string => `control/${pad(epoch, 8)}.json`;
+export const apiKeyKey = (keyId: string): string => `keys/${keyId}.json`;
+export const apiKeyRevokedKey = (keyId: string): string => `keys/${keyId}/revoked.json`;
+export const keysPrefix = 'keys/';
+
+/** `state` container. */
+export const registerKey = (incarnation: string, name: string): string => `registers/${incarnation}/${name}`;
+export const publicationRegister = (batch: string): string => `publication/${batch}`;
+export const controlRegister = (epoch: number): string => `control/${pad(epoch, 8)}`;
+export const openPrefix = 'open/';
+export const openKey = (tenant: string, batch: string): string => `open/${tenant}/${batch}`;
+export const observationKey = (observer: string): string => `observations/${observer}.json`;
+export const quarantineKey = (uuid: string): string => `quarantine/${uuid}.json`;
+/** Where a client puts a large file itself; a hash-checked copy takes it from there. Never read as a fact. */
+export const stagingKey = (tenant: string, uploadId: string): string => `staging/${tenant}/${uploadId}`;
+
+/** What makes a write of one attempt unique, in the order in which candidates are chosen. */
+export interface WriteId {
+  epoch: number;
+  site: SiteId;
+  uuid: string;
+}
+const writeName = (id: WriteId): string => `${pad(id.epoch, 8)}-${id.site}-${id.uuid}`;
+
+/** A result object, as its key tells: which lines, by whom, and how many of them are terminal. */
+export interface ResultName extends WriteId {
+  /** 0-based. */
+  firstLine: number;
+  lines: number;
+  answered: number;
+}
+
+const writePattern = /(\d{8})-([a-z0-9]{1,16})-([0-9a-f]{32})/;
+const resultPattern = new RegExp(`/results/(\\d{8})-(\\d{6})/${writePattern.source}-(\\d{6})\\.jsonl$`);
+const factPattern = new RegExp(`/(?:acceptances|dispatches)/${writePattern.source}\\.json$`);
+
+/** Reads a result key; `undefined` for a foreign object. */
+export function parseResultKey(key: string): ResultName | undefined {
+  const m = resultPattern.exec(key);
+  if (m === null) return undefined;
+  return {
+    firstLine: Number(m[1]),
+    lines: Number(m[2]),
+    epoch: Number(m[3]),
+    site: m[4]!,
+    uuid: m[5]!,
+    answered: Number(m[6]),
+  };
+}
+
+/** Reads the write id in an acceptance or dispatch key; `undefined` for a foreign object. */
+export function parseWriteKey(key: string): WriteId | undefined {
+  const m = factPattern.exec(key);
+  return m === null ? undefined : { epoch: Number(m[1]), site: m[2]!, uuid: m[3]! };
+}
+
+/** Order in which candidates are chosen: epoch, then site, then uuid. */
+export function compareWrites(a: WriteId, b: WriteId): number {
+  return a.epoch - b.epoch || compareText(a.site, b.site) || compareText(a.uuid, b.uuid);
+}
+
+/** Byte order of ASCII text. */
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** Tenant and batch of any key below a batch, or of an `open/` hint. */
+export function batchOfKey(key: string): { tenant: string; batch: string } | undefined {
+  const m = /^(?:t\/([^/]+)\/batches|open\/([^/]+))\/(batch_[0-9a-f]{32})(?:\/|$)/.exec(key);
+  return m === null ? undefined : { tenant: (m[1] ?? m[2])!, batch: m[3]! };
+}

@@ -1,0 +1,95 @@
+import { resultBytesMax } from '../limits.ts';
+import {
+  checkFact,
+  type FactFault,
+  factVersion,
+  type ResultHeader,
+  type ResultRow,
+  resultHeaderSchema,
+  resultRowSchema,
+} from './facts.ts';
+import { canonicalJson, parseBoundedJson } from './json.ts';
+import { parseResultKey, type ResultName, type WriteId } from './keys.ts';
+
+/** What one attempt left behind. */
+export interface ResultObject {
+  header: ResultHeader;
+  rows: ResultRow[];
+}
+
+/** A fresh result: header and rows in canonical JSON lines, and the name that its key is made of. */
+export function resultBytes(
+  by: WriteId & { batch: string; firstLine: number; lines: number; at: number; attempt: string; start?: boolean },
+  rows: readonly ResultRow[],
+): { name: ResultName; bytes: Uint8Array } {
+  const header: ResultHeader = {
+    v: factVersion,
+    kind: 'result',
+    batch: by.batch,
+    site: by.site,
+    epoch: by.epoch,
+    uuid: by.uuid,
+    firstLine: by.firstLine,
+    lines: by.lines,
+    rows: rows.length,
+    at: by.at,
+    attempt: by.attempt,
+    start: by.start ?? false,
+  };
+  const answered = rows.filter((row) => row.outcome !== 'retry').length;
+  const text = [header, ...rows].map((row) => `${canonicalJson(row)}\n`).join('');
+  const name = { firstLine: by.firstLine, lines: by.lines, epoch: by.epoch, site: by.site, uuid: by.uuid, answered };
+  return { name, bytes: Buffer.from(text, 'utf8') };
+}
+
+/**
+ * Parses a result object and holds it against its key: a torn, foreign or tampered one is a fault as a whole, since
+ * half of an attempt could answer a line that its other half answers differently. Never throws.
+ */
+export function parseResult(key: string, bytes: Uint8Array): ResultObject | FactFault {
+  const name = parseResultKey(key);
+  if (name === undefined) return { fault: 'invalid', detail: 'the key is not one of a result' };
+  if (bytes.byteLength > resultBytesMax) return { fault: 'oversized', detail: `${bytes.byteLength} bytes` };
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let header: ResultHeader | undefined;
+  const rows: ResultRow[] = [];
+  const seen = new Set<number>();
+  for (let from = 0; from < buffer.length; ) {
+    const end = buffer.indexOf(10, from);
+    if (end === -1) return { fault: 'torn', detail: `no line end after byte ${from}` };
+    const json = parseBoundedJson(buffer.subarray(from, end), { bytesMax: resultBytesMax });
+    from = end + 1;
+    if ('fault' in json) return json;
+    if (header === undefined) {
+      const parsed = checkFact(resultHeaderSchema, json.value);
+      if ('fault' in parsed) return parsed;
+      header = parsed.fact;
+      if (!sameName(header, name)) return { fault: 'invalid', detail: 'header and key name different writes' };
+      continue;
+    }
+    const parsed = checkFact(resultRowSchema, json.value);
+    if ('fault' in parsed) return parsed;
+    const row = parsed.fact;
+    if (row.line < name.firstLine || row.line >= name.firstLine + name.lines)
+      return { fault: 'invalid', detail: `line ${row.line} is outside the lines that the key names` };
+    if (seen.has(row.line)) return { fault: 'invalid', detail: `two outcomes for line ${row.line}` };
+    seen.add(row.line);
+    rows.push(row);
+  }
+  if (header === undefined) return { fault: 'torn', detail: 'empty' };
+  if (header.rows !== rows.length)
+    return { fault: 'torn', detail: `${rows.length} rows, the header counts ${header.rows}` };
+  if (rows.filter((row) => row.outcome !== 'retry').length !== name.answered)
+    return { fault: 'invalid', detail: 'the key counts other answers' };
+  return { header, rows };
+}
+
+function sameName(header: ResultHeader, name: ResultName): boolean {
+  return (
+    header.epoch === name.epoch &&
+    header.site === name.site &&
+    header.uuid === name.uuid &&
+    header.firstLine === name.firstLine &&
+    header.lines === name.lines
+  );
+}

@@ -1,0 +1,30 @@
+import { SiteUnavailableError } from '../errors.ts';
+import type { DurationMs } from '../units.ts';
+import type { Clock } from './clock.ts';
+
+/**
+ * Runs `call` for at most `ms` of `clock`: then its signal is aborted and the wait ends, also if `call` ignores it.
+ * @throws SiteUnavailableError `timeout` when time ran out; whatever `call` throws before
+ */
+export async function withDeadline<T>(
+  clock: Clock,
+  ms: DurationMs,
+  where: string,
+  call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const time = new AbortController();
+  const work = new AbortController();
+  const late = clock.sleep(ms, time.signal).then(
+    () => {
+      const error = new SiteUnavailableError('timeout', `${where} did not answer within ${ms} ms`, where);
+      work.abort(error);
+      throw error;
+    },
+    () => new Promise<never>(() => {}),
+  );
+  try {
+    return await Promise.race([call(work.signal), late]);
+  } finally {
+    time.abort();
+  }
+}
