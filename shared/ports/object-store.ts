@@ -2,6 +2,9 @@
  * One container of immutable facts, asked for little: put if absent, get, list by prefix, delete.
  * Every implementation passes `test/conformance/object-store.ts`.
  *
+ * Keys are 1 to 900 characters of `A-Z a-z 0-9 / ! $ & ' ( ) * + , - . : ; = @ _ ~ %` and space, without a leading or
+ * trailing `/`, `//`, or a segment `.` or `..`.
+ *
  * All methods reject with `SiteUnavailableError` (refused, DNS, credentials, 5xx after the client's own short retries),
  * `TransientError` (throttled, with `retryAfterMs` where told) or `OutcomeUnknownError` (a write whose reply was lost and
  * which could not be read back). A missing object is a value (`undefined`), not an error.
@@ -46,6 +49,7 @@ export interface StateStore extends ObjectStore {
 }
 
 export interface CallOptions {
+  /** Once aborted, the call rejects with the signal's reason; what was sent before may still take effect. */
   signal?: AbortSignal;
 }
 
@@ -66,7 +70,10 @@ export interface ListOptions extends CallOptions {
   limit?: number;
 }
 
-/** Opaque, equal exactly when the bytes are those of the same write. */
+/**
+ * Opaque. Differs whenever the bytes differ. Two writes of equal bytes may share one (S3 hashes the content), so who
+ * compares and swaps puts fresh random bits into what it writes.
+ */
 export type ETag = string;
 
 export type PutResult = { status: 'created'; etag: ETag } | { status: 'exists' };
