@@ -78,26 +78,29 @@ export async function resolveLostStreamCreate(
  * Sends a conditional write until its reply arrives or the object tells the outcome, at most
  * `LOST_WRITE_ATTEMPTS_MAX` times.
  *
- * @param write one attempt; rejects with an `OutcomeUnknownError` where its reply was lost, with any other error where
- *   it was surely not applied. `ambiguous` tells it that an earlier attempt may have been applied, so that a refused
- *   condition may be the trace of that one: it must then read back as well (by rejecting in the same way).
- * @param resolve one of the functions above
+ * @param write one attempt, not retried inside; rejects with an `OutcomeUnknownError` where its reply was lost, with
+ *   any other error where it was surely not applied
+ * @param resolve `resolveLostCreate` or `resolveLostReplace` of what was written
  * @throws OutcomeUnknownError where no attempt left a trace, or where nothing could be read back
  */
-export async function writeUntilKnown<Result>(
-  write: (ambiguous: boolean) => Promise<Result>,
+export async function writeUntilKnown<Result extends PutResult | ReplaceResult>(
+  write: () => Promise<Result>,
   resolve: (cause: OutcomeUnknownError) => Promise<Result | undefined>,
 ): Promise<Result> {
   let lost: OutcomeUnknownError | undefined;
   for (let attempt = 1; attempt <= LOST_WRITE_ATTEMPTS_MAX; attempt++) {
+    let refusal: Result | undefined;
     try {
-      return await write(lost !== undefined);
+      const result = await write();
+      // Once a reply was lost, what refuses us may be our own earlier attempt.
+      if (lost === undefined || (result.status !== 'exists' && result.status !== 'stale')) return result;
+      refusal = result;
     } catch (error) {
       if (isOutcomeUnknown(error)) lost = error;
+      // Once a reply was lost, not even a refused connection proves that nothing happened.
       else if (lost === undefined || !isRetryable(error)) throw error;
     }
-    // An earlier attempt may have been applied, so that not even a refused connection proves that nothing happened.
-    const known = await resolve(lost);
+    const known = (await resolve(lost)) ?? refusal;
     if (known !== undefined) return known;
   }
   throw lost;
