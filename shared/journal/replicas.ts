@@ -107,19 +107,47 @@ export async function streamAnywhere(
   return firstThatHas(core, (store) => store.getStream(key, options));
 }
 
-/** Reads and parses one fact from anywhere. A fact that is not taken is quarantined, reported, and given as a fault. */
+/**
+ * Reads and parses one fact from anywhere. A copy that is not taken is quarantined and reported, and the next store is
+ * asked: bytes torn in one store are whole in another. A fault is given where there are only such copies.
+ */
 export async function readFact<S extends z.ZodType>(
   core: JournalCore,
   schema: S,
   key: string,
   bytesMax?: number,
 ): Promise<{ fact: z.infer<S>; bytes: Uint8Array } | FactFault | undefined> {
-  const found = await getAnywhere(core, key);
-  if (found === undefined) return undefined;
-  const parsed = parseFact(schema, found.bytes, bytesMax);
-  if ('fact' in parsed) return { fact: parsed.fact, bytes: found.bytes };
-  await quarantine(core, key, parsed);
-  return parsed;
+  return takeAnywhere(core, key, (bytes) => {
+    const parsed = parseFact(schema, bytes, bytesMax);
+    return 'fact' in parsed ? { fact: parsed.fact, bytes } : parsed;
+  });
+}
+
+/**
+ * As `readFact`, for what has a parser of its own.
+ * @throws the last store's error if no copy was seen and not all stores could be asked
+ */
+export async function takeAnywhere<T extends object>(
+  core: JournalCore,
+  key: string,
+  parse: (bytes: Uint8Array) => T | FactFault,
+): Promise<T | FactFault | undefined> {
+  let fault: FactFault | undefined;
+  try {
+    const taken = await firstThatHas(core, async (store, signal) => {
+      const found = await store.get(key, { signal });
+      if (found === undefined) return undefined;
+      const parsed = parse(found.bytes);
+      if (!('fault' in parsed)) return parsed;
+      fault = parsed;
+      await quarantine(core, key, fault);
+      return undefined;
+    });
+    return taken ?? fault;
+  } catch (error) {
+    if (fault === undefined) throw error;
+    return fault;
+  }
 }
 
 /** A key and the sites whose journal was seen to hold it. */

@@ -9,7 +9,7 @@ import {
   resultRowSchema,
 } from './facts.ts';
 import { canonicalJson, parseBoundedJson } from './json.ts';
-import { parseResultKey, type ResultName, type WriteId } from './keys.ts';
+import { batchOfKey, parseResultKey, type ResultName, type WriteId } from './keys.ts';
 
 /** What one attempt left behind. */
 export interface ResultObject {
@@ -64,6 +64,8 @@ export function parseResult(key: string, bytes: Uint8Array): ResultObject | Fact
       const parsed = checkFact(resultHeaderSchema, json.value);
       if ('fault' in parsed) return parsed;
       header = parsed.fact;
+      if (header.batch !== batchOfKey(key)?.batch)
+        return { fault: 'invalid', detail: `a result of another batch, ${header.batch}` };
       if (!sameName(header, name)) return { fault: 'invalid', detail: 'header and key name different writes' };
       continue;
     }
