@@ -3,21 +3,26 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Refusal } from './refusal.ts';
 
+/** One for all: an error made for each call would cost more than the call. */
+const CALLER_LEFT = new Error('the caller has closed the connection');
+
 /** One HTTP request and the means to answer it well, badly, or not at all. */
 export class Exchange {
   readonly #incoming: IncomingMessage;
   readonly #outgoing: ServerResponse;
-  readonly #closed = new AbortController();
+  readonly #left = new AbortController();
 
   constructor(incoming: IncomingMessage, outgoing: ServerResponse) {
     this.#incoming = incoming;
     this.#outgoing = outgoing;
-    outgoing.once('close', () => this.#closed.abort());
+    outgoing.once('close', () => {
+      if (!outgoing.writableFinished) this.#left.abort(CALLER_LEFT);
+    });
   }
 
-  /** Aborted once the answer is out or the caller has gone. */
-  get closed(): AbortSignal {
-    return this.#closed.signal;
+  /** Aborted when the connection ends before the answer is out. */
+  get left(): AbortSignal {
+    return this.#left.signal;
   }
 
   /**
@@ -53,9 +58,10 @@ export class Exchange {
         }
       });
       incoming.once('end', () => resolve(Buffer.concat(chunks)));
-      incoming.once('close', () =>
-        reject(new Refusal(400, { message: 'The body of your request ended early.', code: 'body_cut_off' })),
-      );
+      incoming.once('close', () => {
+        if (incoming.complete) return;
+        reject(new Refusal(400, { message: 'The body of your request ended early.', code: 'body_cut_off' }));
+      });
       incoming.once('error', reject);
       if (Number(incoming.headers['content-length']) > bytesMax) reject(tooLarge());
     });
@@ -63,14 +69,13 @@ export class Exchange {
 
   /** Sends a whole JSON answer. */
   send(status: number, headers: Record<string, string>, body: string): void {
-    if (this.closed.aborted) return;
-    const bytes = Buffer.from(body);
+    if (this.left.aborted) return;
     this.#outgoing.writeHead(status, {
       ...headers,
       'content-type': 'application/json',
-      'content-length': bytes.length,
+      'content-length': Buffer.byteLength(body),
     });
-    this.#outgoing.end(bytes);
+    this.#outgoing.end(body);
   }
 
   /** Promises the whole body, sends half of it and closes the connection. */
@@ -109,7 +114,7 @@ export class Exchange {
 
   /** Waits until the caller gives up. */
   async outlast(): Promise<void> {
-    if (this.closed.aborted) return;
-    await new Promise<void>((resolve) => this.closed.addEventListener('abort', () => resolve(), { once: true }));
+    if (this.left.aborted) return;
+    await new Promise<void>((resolve) => this.left.addEventListener('abort', () => resolve(), { once: true }));
   }
 }

@@ -164,10 +164,10 @@ export class CallServer {
   /** True once the time is over, false as soon as the caller has gone. */
   async #wait(ms: DurationMs, exchange: Exchange): Promise<boolean> {
     try {
-      await this.#services.clock.sleep(ms, exchange.closed);
+      await this.#services.clock.sleep(ms, exchange.left);
       return true;
     } catch (error) {
-      if (exchange.closed.aborted) return false;
+      if (exchange.left.aborted) return false;
       throw error;
     }
   }
@@ -220,7 +220,7 @@ export class CallServer {
         break;
       }
       case 'endless_stream': {
-        const pause = () => this.#services.clock.sleep(ENDLESS_PAUSE_MS, exchange.closed);
+        const pause = () => this.#services.clock.sleep(ENDLESS_PAUSE_MS, exchange.left);
         await exchange.sendPieces(headers, endlessBody(pause));
         break;
       }
