@@ -1,0 +1,158 @@
+import * as z from 'zod';
+import { sitePattern, tenantPattern } from '../journal/keys.ts';
+import { type Environment, section, textFields } from './fields.ts';
+import { settingsSchema } from './settings.ts';
+
+/** Names of the two queues of a Service Bus namespace: triggers name them before any configuration is read. */
+export const serviceBusQueues = { intake: 'holdfast-intake', work: 'holdfast-work' } as const;
+
+/** Shape of `holdfast.config.yaml`, bound to an environment. What it gives is `HoldfastConfig` but for `self`. */
+export function configSchema(env: Environment) {
+  const { text, secret, url, name } = textFields(env);
+
+  const bucket = name(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be 3 to 63 of a-z, 0-9, dot and hyphen');
+  const region = name(/^[a-z0-9-]{1,40}$/, 'must be a region as its cloud writes it, such as us-east-1');
+  const host = name(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/, 'must be a host name without scheme or port');
+
+  /** An AWS access key; absent: the SDK's own chain (the role of the function). */
+  const accessKey = section({
+    accessKeyIdEnv: secret,
+    secretAccessKeyEnv: secret,
+    sessionTokenEnv: secret.optional(),
+  }).transform(({ accessKeyIdEnv, secretAccessKeyEnv, sessionTokenEnv }) => ({
+    accessKeyId: accessKeyIdEnv,
+    secretAccessKey: secretAccessKeyEnv,
+    sessionToken: sessionTokenEnv ?? null,
+  }));
+
+  const place = {
+    region,
+    /** Raised when a region that never came back is replaced; part of the control log. Default 1. */
+    generation: z.int().min(1).default(1),
+    journal: bucket.default('holdfast-journal'),
+    state: bucket.default('holdfast-state'),
+    /** Public base address of this site's front door, with `/v1`. */
+    api: url.nullable().default(null),
+  };
+
+  const awsSite = section({
+    cloud: z.literal('aws'),
+    ...place,
+    /** S3 and SQS at another address than Amazon's, path-style: an emulator, a private endpoint. */
+    endpoint: url.nullable().default(null),
+    /** Queue URLs. */
+    queues: section({ intake: url, work: url, intakeDeadLetters: url, workDeadLetters: url }),
+    credentials: accessKey.nullable().default(null),
+  });
+
+  const azureSite = section({
+    cloud: z.literal('azure'),
+    ...place,
+    /** `https://<account>.blob.core.windows.net`. */
+    blobEndpoint: url,
+    /** Host name of the Service Bus namespace. */
+    namespace: host,
+    /** Where queue counts are asked for, if not at the namespace. */
+    administrationEndpoint: url.nullable().default(null),
+    /** Connection strings; absent: managed identity, or what else the Azure SDK finds. */
+    credentials: section({ storageConnectionEnv: secret, serviceBusConnectionEnv: secret })
+      .transform(({ storageConnectionEnv, serviceBusConnectionEnv }) => ({
+        storageConnection: storageConnectionEnv,
+        serviceBusConnection: serviceBusConnectionEnv,
+      }))
+      .nullable()
+      .default(null),
+  });
+
+  const witness = section({
+    /** Anything that speaks S3 and honours conditional writes; it is put to the test at start-up. */
+    endpoint: url,
+    region: region.default('auto'),
+    journal: bucket.default('holdfast-journal'),
+    state: bucket.default('holdfast-state'),
+    credentials: accessKey.nullable().default(null),
+  });
+
+  const backend = section({
+    /** Protocol it speaks. */
+    kind: z.literal('openai').default('openai'),
+    /** How results name it. Default: the cloud. */
+    name: text.optional(),
+    /** Base address, with `/v1`. */
+    url,
+    /** Model as this backend calls it. Default: the alias. */
+    model: text.optional(),
+    apiKeyEnv: secret.optional(),
+  }).transform(({ apiKeyEnv, ...rest }) => ({ ...rest, apiKey: apiKeyEnv ?? null }));
+
+  const model = section({
+    /** `same_model`: another cloud may serve it only with the same model. `equivalent`: with whatever stands here. */
+    policy: z.enum(['same_model', 'equivalent']).default('same_model'),
+    aws: backend.optional(),
+    azure: backend.optional(),
+  });
+
+  return section({
+    sites: z
+      .record(
+        z.string().regex(sitePattern, 'a site id is 1 to 16 of a-z and 0-9'),
+        z.discriminatedUnion('cloud', [awsSite, azureSite]),
+      )
+      .refine((sites) => Object.keys(sites).length >= 2, 'must name at least two sites'),
+    /** Third voter. `null`: none, and then nothing fails over by itself. */
+    witness: witness.nullable(),
+    settings: settingsSchema.prefault({}),
+    /** What serves a model, per alias and cloud; `*` stands for every alias that is not named. */
+    models: z.record(z.string().min(1), model).default({}),
+    cors: section({
+      origins: z
+        .array(
+          text.pipe(
+            z.string().refine((value) => value === '*' || URL.parse(value)?.origin === value, 'must be an origin or *'),
+          ),
+        )
+        .default([]),
+    }).prefault({}),
+    /** Who is told that a batch ended: Standard Webhooks, per tenant. */
+    webhooks: z
+      .record(
+        z.string().regex(tenantPattern, 'a tenant is 1 to 63 of a-z, 0-9, hyphen and underscore'),
+        section({ url, secretEnv: secret }).transform(({ url, secretEnv }) => ({ url, secret: secretEnv })),
+      )
+      .default({}),
+    network: section({
+      /** Private hosts, addresses and CIDR ranges that webhooks and models may have all the same. */
+      allowPrivate: z
+        .array(
+          text.pipe(z.string().regex(/^[A-Za-z0-9.:-]+(\/\d{1,3})?$/, 'must be a host, an address or a CIDR range')),
+        )
+        .default([]),
+    }).prefault({}),
+  });
+}
+
+type Resolved = z.infer<ReturnType<typeof configSchema>>;
+type Frozen<T> = T extends object ? { readonly [K in keyof T]: Frozen<T[K]> } : T;
+
+/** The whole configuration, resolved: every field present, secrets read, frozen. Never print it: it holds secrets. */
+export type HoldfastConfig = Frozen<Omit<Resolved, 'models'> & { self: string; models: Record<string, ModelConfig> }>;
+export type SiteConfig = HoldfastConfig['sites'][string];
+export type AwsSiteConfig = Extract<SiteConfig, { cloud: 'aws' }>;
+export type AzureSiteConfig = Extract<SiteConfig, { cloud: 'azure' }>;
+export type WitnessConfig = NonNullable<HoldfastConfig['witness']>;
+
+/** What serves one alias. A cloud that is absent does not serve it. */
+export interface ModelConfig {
+  policy: 'same_model' | 'equivalent';
+  aws?: BackendConfig;
+  azure?: BackendConfig;
+}
+
+export interface BackendConfig {
+  kind: 'openai';
+  name: string;
+  url: string;
+  /** `null`: the alias itself. */
+  model: string | null;
+  apiKey: string | null;
+}
