@@ -54,8 +54,8 @@ export interface ModelBehaviour {
   readonly clientErrorStatus: number;
   /**
    * What a 429 or 503 says about when to come back. `milliseconds` is the header `retry-after-ms`. `ms` null: the time
-   * until the limit has room (one second where that is not known); else any time, a year or the past included. Default
-   * seconds and null.
+   * until the limit has room (one second where that is not known); else any time within a century, a year or the past
+   * included. Default seconds and null.
    */
   readonly retryAfter: { readonly form: 'seconds' | 'milliseconds' | 'date' | 'none'; readonly ms: DurationMs | null };
   /** Length of the body that `huge_body` sends. Default 1 GiB. */
@@ -99,6 +99,7 @@ export const DEFAULT_BEHAVIOUR: ModelBehaviour = Object.freeze<ModelBehaviour>({
 });
 
 const DAY_MS = 86_400_000;
+const CENTURY_MS = 36_525 * DAY_MS;
 const share = z.number().min(0).max(1);
 const spanMs = z.number().min(0).max(DAY_MS);
 const count = z.int().min(1);
@@ -128,7 +129,7 @@ const patchSchema = z
     clientErrorStatus: z.int().min(400).max(499),
     retryAfter: z.strictObject({
       form: z.enum(['seconds', 'milliseconds', 'date', 'none']),
-      ms: z.number().nullable(),
+      ms: z.number().min(-CENTURY_MS).max(CENTURY_MS).nullable(),
     }),
     hugeBytes: count,
     varyAnswers: z.boolean(),

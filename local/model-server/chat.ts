@@ -2,7 +2,17 @@ import type { ChatCompletion } from 'openai/resources';
 import { unixSeconds } from '../../shared/units.ts';
 import type { ModelBehaviour } from './behaviour.ts';
 import type { Answer, AnswerContext, ModelCall } from './call.ts';
-import { type Fields, isFields, readContent, readInteger, readModel, readNumber, refuseStream } from './fields.ts';
+import {
+  type Fields,
+  isFields,
+  readContent,
+  readInteger,
+  readJsonFormat,
+  readModel,
+  readNumber,
+  readWord,
+  refuseStream,
+} from './fields.ts';
 import { checkContext, type GenerateLimits, generate } from './generate.ts';
 import { randomName } from './random.ts';
 import { missing, wrongType, wrongValue } from './refusal.ts';
@@ -40,7 +50,7 @@ export function readChat(body: Fields, behaviour: ModelBehaviour): ModelCall {
     tokensMax:
       readInteger(body, 'max_completion_tokens', 1, TOKENS_MAX) ?? readInteger(body, 'max_tokens', 1, TOKENS_MAX),
     stops: readStops(body.stop),
-    json: readFormat(body.response_format),
+    json: readJsonFormat(body.response_format, 'response_format'),
   };
   const inputTokens = messages.reduce(
     (sum, message) => sum + TOKENS_PER_MESSAGE + countTokens(message.content),
@@ -110,12 +120,8 @@ function readMessages(messages: unknown): Message[] {
 function readMessage(message: unknown, index: number): Message {
   const param = `messages[${index}]`;
   if (!isFields(message)) throw wrongType(param, 'an object', message);
-  const { role, content } = message;
-  if (role === undefined) throw missing(`${param}.role`);
-  if (typeof role !== 'string' || !ROLES.includes(role)) {
-    const supported = ROLES.map((each) => `'${each}'`).join(', ');
-    throw wrongValue(`${param}.role`, `'${String(role)}' is not supported. Supported values are: ${supported}.`);
-  }
+  const { content } = message;
+  const role = readWord(message.role, `${param}.role`, ROLES);
   // An assistant that called tools said nothing itself.
   if (role === 'assistant' && (content === null || content === undefined)) return { role, content: '' };
   return { role, content: readContent(content, `${param}.content`, PART_TYPES) };
@@ -132,13 +138,4 @@ function readStops(stop: unknown): string[] {
     if (typeof each !== 'string') throw wrongType('stop', 'a string or an array of strings', each);
   }
   return stops.filter((each) => each !== '');
-}
-
-function readFormat(format: unknown): boolean {
-  if (format === undefined || format === null) return false;
-  if (!isFields(format)) throw wrongType('response_format', 'an object', format);
-  if (format.type === 'text') return false;
-  if (format.type === 'json_object') return true;
-  const why = `'${String(format.type)}' is not supported by this server. Supported values are: 'text', 'json_object'.`;
-  throw wrongValue('response_format.type', why);
 }

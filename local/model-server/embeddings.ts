@@ -1,6 +1,6 @@
 import type { ModelBehaviour } from './behaviour.ts';
 import type { Answer, ModelCall } from './call.ts';
-import { type Fields, readInteger, readModel } from './fields.ts';
+import { type Fields, readInteger, readModel, readWord } from './fields.ts';
 import { missing, Refusal, wrongType, wrongValue } from './refusal.ts';
 import { countTokens } from './tokens.ts';
 import { embedText, embedTokens, toBase64 } from './vectors.ts';
@@ -17,7 +17,7 @@ export function readEmbeddings(body: Fields, behaviour: ModelBehaviour): ModelCa
   const model = readModel(body);
   const inputs = readInputs(body.input, behaviour.inputsMax);
   const dimensions = readInteger(body, 'dimensions', 1, DIMENSIONS_MAX) ?? behaviour.dimensions;
-  const base64 = readEncoding(body.encoding_format);
+  const base64 = readWord(body.encoding_format ?? 'float', 'encoding_format', ['float', 'base64']) === 'base64';
   const inputTokens = countInputs(inputs, behaviour);
   return {
     lines: inputs.map((input) => (typeof input === 'string' ? input : JSON.stringify(input))),
@@ -69,13 +69,6 @@ function readTokens(tokens: readonly unknown[], param: string): readonly number[
   const wrong = tokens.findIndex((token) => !Number.isInteger(token) || (token as number) < 0);
   if (wrong !== -1) throw wrongType(`${param}[${wrong}]`, 'a token number', tokens[wrong]);
   return tokens as readonly number[];
-}
-
-function readEncoding(encoding: unknown): boolean {
-  if (encoding === undefined || encoding === null || encoding === 'float') return false;
-  if (encoding === 'base64') return true;
-  const why = `'${String(encoding)}' is not supported. Supported values are: 'float', 'base64'.`;
-  throw wrongValue('encoding_format', why);
 }
 
 function countInputs(inputs: readonly Input[], { inputTokensMax, callTokensMax }: ModelBehaviour): number {

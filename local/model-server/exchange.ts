@@ -58,11 +58,12 @@ export class Exchange {
         }
       });
       incoming.once('end', () => resolve(Buffer.concat(chunks)));
-      incoming.once('close', () => {
+      const cutOff = () => {
         if (incoming.complete) return;
         reject(new Refusal(400, { message: 'The body of your request ended early.', code: 'body_cut_off' }));
-      });
-      incoming.once('error', reject);
+      };
+      incoming.once('close', cutOff);
+      incoming.once('error', cutOff);
       if (Number(incoming.headers['content-length']) > bytesMax) reject(tooLarge());
     });
   }

@@ -14,7 +14,8 @@ const TEXT_CHARS_MAX = 200_000;
 export function splitSentences(text: string): string[] {
   return text
     .slice(0, TEXT_CHARS_MAX)
-    .split(/(?<=[.!?]["')\]]?)\s+|\s*\n\s*|(?<=[。！？])/u)
+    .split('\n')
+    .flatMap((row) => row.split(/(?<=[.!?]["')\]]?)\s+|(?<=[。！？])/u))
     .map((sentence) => sentence.trim())
     .filter((sentence) => sentence !== '');
 }

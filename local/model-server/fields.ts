@@ -1,4 +1,4 @@
-import { missing, Refusal, wrongType, wrongValue } from './refusal.ts';
+import { missing, Refusal, unsupported, wrongType, wrongValue } from './refusal.ts';
 
 /** A parsed JSON object whose members nobody has looked at yet. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -81,6 +81,26 @@ export function readNumber(body: Fields, param: string, min: number, max: number
 }
 
 /**
+ * One of the words a required member may be.
+ * @throws Refusal 400.
+ */
+export function readWord(value: unknown, param: string, supported: readonly string[]): string {
+  if (value === undefined) throw missing(param);
+  if (typeof value !== 'string' || !supported.includes(value)) throw unsupported(param, value, supported);
+  return value;
+}
+
+/**
+ * Whether a format (`response_format` of chat completions, `text.format` of responses) asks for a JSON object.
+ * @throws Refusal 400 for a JSON schema, which this server cannot follow, and for what is no format
+ */
+export function readJsonFormat(format: unknown, param: string): boolean {
+  if (format === undefined || format === null) return false;
+  if (!isFields(format)) throw wrongType(param, 'an object', format);
+  return readWord(format.type, `${param}.type`, ['text', 'json_object']) === 'json_object';
+}
+
+/**
  * Refuses `stream: true`: this server answers whole bodies only, and lines of a batch may not ask for a stream.
  * @throws Refusal 400.
  */
@@ -103,12 +123,7 @@ export function readContent(content: unknown, param: string, types: readonly str
 
 function readPart(part: unknown, param: string, types: readonly string[]): string {
   if (!isFields(part)) throw wrongType(param, 'an object', part);
-  if (part.type === undefined) throw missing(`${param}.type`);
-  if (typeof part.type !== 'string' || !types.includes(part.type)) {
-    const supported = types.map((type) => `'${type}'`).join(', ');
-    throw wrongValue(`${param}.type`, `'${String(part.type)}' is not supported. Supported values are: ${supported}.`);
-  }
-  if (!part.type.endsWith('text')) return '';
+  if (!readWord(part.type, `${param}.type`, types).endsWith('text')) return '';
   if (typeof part.text !== 'string') throw wrongType(`${param}.text`, 'a string', part.text);
   return part.text;
 }

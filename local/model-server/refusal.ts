@@ -43,6 +43,13 @@ export function wrongValue(param: string, why: string, code = 'invalid_value'): 
   return new Refusal(400, { message: `Invalid '${param}': ${why}`, param, code });
 }
 
+/** A member is none of the words it may be. */
+export function unsupported(param: string, value: unknown, supported: readonly string[]): Refusal {
+  const given = typeof value === 'string' ? `'${value.slice(0, 100)}'` : nameOfType(value);
+  const words = supported.map((word) => `'${word}'`).join(', ');
+  return wrongValue(param, `${given} is not supported. Supported values are: ${words}.`);
+}
+
 /** The model is not one of those this server was started with. */
 export function modelNotFound(model: string): Refusal {
   return new Refusal(404, {
@@ -51,6 +58,7 @@ export function modelNotFound(model: string): Refusal {
   });
 }
 
+/** A value's JSON type, as a message names it. Says nothing of the value, which may be large or hostile. */
 function nameOfType(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'an array';

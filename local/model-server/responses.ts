@@ -2,7 +2,17 @@ import type { Response, ResponseInputItem } from 'openai/resources/responses/res
 import { unixSeconds } from '../../shared/units.ts';
 import type { ModelBehaviour } from './behaviour.ts';
 import type { Answer, AnswerContext, ModelCall } from './call.ts';
-import { type Fields, isFields, readContent, readInteger, readModel, readNumber, refuseStream } from './fields.ts';
+import {
+  type Fields,
+  isFields,
+  readContent,
+  readInteger,
+  readJsonFormat,
+  readModel,
+  readNumber,
+  readWord,
+  refuseStream,
+} from './fields.ts';
 import { checkContext, type GenerateLimits, generate } from './generate.ts';
 import { randomName } from './random.ts';
 import { missing, wrongType, wrongValue } from './refusal.ts';
@@ -23,6 +33,12 @@ const TOKENS_BEFORE_ANSWER = 3;
 /** `output_text` is added by the `openai` client, the rest is what goes over the wire. */
 type WireResponse = Omit<Response, 'output_text' | 'access_programs'>;
 
+/** What a response repeats of its request. */
+interface Kept {
+  readonly instructions: string | null;
+  readonly metadata: Record<string, string>;
+}
+
 interface Item {
   readonly role: string;
   readonly content: string;
@@ -39,12 +55,13 @@ export function readResponses(body: Fields, behaviour: ModelBehaviour): ModelCal
   refuseStream(body);
   refuseState(body);
   const instructions = readInstructions(body.instructions);
+  const metadata = readMetadata(body.metadata);
   readNumber(body, 'temperature', 0, 2);
   readNumber(body, 'top_p', 0, 1);
   const limits: GenerateLimits = {
     tokensMax: readInteger(body, 'max_output_tokens', OUTPUT_TOKENS_MIN, OUTPUT_TOKENS_MAX),
     stops: [],
-    json: readFormat(body.text),
+    json: readTextFormat(body.text),
   };
   const inputTokens =
     items.reduce((sum, item) => sum + TOKENS_PER_ITEM + countTokens(item.content), TOKENS_BEFORE_ANSWER) +
@@ -55,13 +72,14 @@ export function readResponses(body: Fields, behaviour: ModelBehaviour): ModelCal
     lines: [(instructions === null ? texts : [instructions, ...texts]).join('\n')],
     inputTokens,
     outputTokensMax: limits.tokensMax ?? 0,
-    answer: (context) => answerResponse(model, body, items, inputTokens, limits, context),
+    answer: (context) =>
+      answerResponse(model, { ...body, instructions, metadata }, items, inputTokens, limits, context),
   };
 }
 
 function answerResponse(
   model: string,
-  request: Fields,
+  request: Fields & Kept,
   items: readonly Item[],
   inputTokens: number,
   limits: GenerateLimits,
@@ -69,7 +87,7 @@ function answerResponse(
 ): Answer {
   const asked = items.findLast((item) => item.role === 'user') ?? items.at(-1);
   const hints = items.filter((item) => item.role === 'system' || item.role === 'developer').map((item) => item.content);
-  const instructions = typeof request.instructions === 'string' ? request.instructions : null;
+  const { instructions, metadata } = request;
   const hint = instructions === null ? hints.join('\n') : [instructions, ...hints].join('\n');
   const { text, tokens, cut } = generate({ text: asked?.content ?? '', hint }, limits, context);
   const body: WireResponse = {
@@ -114,7 +132,7 @@ function answerResponse(
       output_tokens_details: { reasoning_tokens: 0 },
       total_tokens: inputTokens + tokens,
     },
-    metadata: (request.metadata ?? {}) as Response['metadata'],
+    metadata,
   };
   return { body, outputTokens: tokens };
 }
@@ -138,12 +156,8 @@ function readItem(item: unknown, index: number): Item {
     return { role: 'tool', content: readContent(item.output, `${param}.output`, PART_TYPES) };
   }
   if (type !== 'message') return { role: 'other', content: '' };
-  if (item.role === undefined) throw missing(`${param}.role`);
-  if (typeof item.role !== 'string' || !ROLES.includes(item.role)) {
-    const supported = ROLES.map((each) => `'${each}'`).join(', ');
-    throw wrongValue(`${param}.role`, `'${String(item.role)}' is not supported. Supported values are: ${supported}.`);
-  }
-  return { role: item.role, content: readContent(item.content, `${param}.content`, PART_TYPES) };
+  const role = readWord(item.role, `${param}.role`, ROLES);
+  return { role, content: readContent(item.content, `${param}.content`, PART_TYPES) };
 }
 
 function readInstructions(instructions: unknown): string | null {
@@ -163,13 +177,17 @@ function refuseState(body: Fields): void {
   }
 }
 
-function readFormat(text: unknown): boolean {
+function readTextFormat(text: unknown): boolean {
   if (text === undefined || text === null) return false;
   if (!isFields(text)) throw wrongType('text', 'an object', text);
-  const format = text.format ?? { type: 'text' };
-  if (!isFields(format)) throw wrongType('text.format', 'an object', format);
-  if (format.type === 'text') return false;
-  if (format.type === 'json_object') return true;
-  const why = `'${String(format.type)}' is not supported by this server. Supported values are: 'text', 'json_object'.`;
-  throw wrongValue('text.format.type', why);
+  return readJsonFormat(text.format, 'text.format');
+}
+
+function readMetadata(metadata: unknown): Record<string, string> {
+  if (metadata === undefined || metadata === null) return {};
+  if (!isFields(metadata)) throw wrongType('metadata', 'an object', metadata);
+  for (const [key, value] of Object.entries(metadata)) {
+    if (typeof value !== 'string') throw wrongType(`metadata.${key.slice(0, 64)}`, 'a string', value);
+  }
+  return metadata as Record<string, string>;
 }

@@ -87,7 +87,7 @@ export class CallServer {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       exchange.send(error.status, { ...error.headers, 'x-request-id': id }, JSON.stringify({ error: error.error }));
-      ending = { outcome: String(error.status) };
+      ending = { outcome: exchange.left.aborted ? 'abandoned' : String(error.status) };
     } finally {
       counters.end(counted, { id, at, ms: clock.now() - at, outcome: ending.outcome }, ending.tokens);
     }
@@ -185,7 +185,6 @@ export class CallServer {
       case 'unauthorized':
         throw new Refusal(401, {
           message: 'Incorrect API key provided.',
-          type: 'authentication_error',
           code: 'invalid_api_key',
         });
       case 'client_error':

@@ -150,6 +150,17 @@ describe('embeddings', () => {
     expect(Math.abs(cosine(cat!, other!))).toBeLessThan(0.3);
   });
 
+  test('texts without a word in common point nowhere in particular, even in few dimensions', async () => {
+    const { client } = await start();
+    const input = Array.from({ length: 200 }, (_, text) =>
+      Array.from({ length: 40 }, (_, word) => `w${text}x${word}`).join(' '),
+    );
+    const { data } = await client.embeddings.create({ model: 'e', input, dimensions: 32 });
+    let sum = 0;
+    for (let text = 0; text < 200; text += 2) sum += cosine(data[text]!.embedding, data[text + 1]!.embedding);
+    expect(Math.abs(sum / 100)).toBeLessThan(0.1);
+  });
+
   test('vectors have length 1 and the asked dimensions, 256 unless told', async () => {
     const { client } = await start();
     for (const [asked, got] of [

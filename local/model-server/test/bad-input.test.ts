@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
 import { post, start } from './support.ts';
@@ -141,6 +143,48 @@ describe('bodies no client sends', () => {
     expect((await post(server, '/embeddings', nested)).status).toBe(400);
     const proto = '{"__proto__":{"model":"m"},"model":"m","model":"n","input":"x"}';
     expect(await (await post(server, '/embeddings', proto)).json()).toMatchObject({ model: 'n' });
+  });
+
+  test('objects where words belong are refused, however they are made', async () => {
+    const { server } = await start();
+    const hostile = '{"toString":1,"valueOf":1}';
+    const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+    for (const [path, body] of [
+      ['/chat/completions', `{"model":"m","messages":[{"role":${hostile},"content":"x"}]}`],
+      ['/chat/completions', `{"model":"m","messages":[{"role":"user","content":[{"type":${deep}}]}]}`],
+      [
+        '/chat/completions',
+        `{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":${deep}}}`,
+      ],
+      ['/responses', `{"model":"m","input":"x","metadata":{"a":${deep}}}`],
+      ['/responses', `{"model":"m","input":"x","text":{"format":${hostile}}}`],
+      ['/embeddings', `{"model":"m","input":"x","encoding_format":${hostile}}`],
+    ] as const) {
+      expect((await post(server, path, body)).status).toBe(400);
+    }
+  });
+
+  test('text that is nothing but white space, dots or brackets is answered without delay', async () => {
+    const { client } = await start({ behaviour: { '*': { contextTokensMax: 2 ** 30 } } });
+    for (const piece of [' ', '.', '. ', '\n', '[[', 'a?b', '\u3002']) {
+      const content = piece.repeat(400_000 / piece.length);
+      const answer = await client.chat.completions.create({ model: 'm', messages: [{ role: 'user', content }] });
+      expect(answer.choices).toHaveLength(1);
+    }
+  }, 20_000);
+
+  test('a caller who hangs up in the middle of the body leaves nothing behind', async () => {
+    const { server, client } = await start();
+    const socket = connect(server.port, '127.0.0.1');
+    await once(socket, 'connect');
+    socket.write('POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{"model":');
+    socket.end();
+    await once(socket.resume(), 'close');
+    await client.embeddings.create({ model: 'm', input: 'x' });
+    expect(server.counters()).toMatchObject({
+      inFlight: 0,
+      totals: { calls: 2, outcomes: { answered: 1, abandoned: 1 } },
+    });
   });
 
   test('a body beyond the limit is 413 for the openai client, also when its length is not announced', async () => {

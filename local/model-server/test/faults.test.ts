@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import OpenAI from 'openai';
 import type { FaultKind } from '../index.ts';
-import { post, start, TestClock } from './support.ts';
+import { post, start, TestClock, until } from './support.ts';
 
 const ask = (client: OpenAI, content = 'One sentence. Another one?', model = 'm') =>
   client.chat.completions.create({ model, messages: [{ role: 'user', content }] });
@@ -168,7 +168,9 @@ describe('markers in the text', () => {
 
   test('[[crash]] closes the connection; [[fault:KIND]] gives any fault; anything else in brackets is text', async () => {
     const { client } = await start();
-    await expect(ask(client, 'x [[crash]]')).rejects.toBeInstanceOf(OpenAI.APIConnectionError);
+    for (const text of ['x [[crash]]', 'x [[fault:reset]]']) {
+      await expect(ask(client, text)).rejects.toBeInstanceOf(OpenAI.APIConnectionError);
+    }
     expect((await ask(client, 'x [[fault:other_model]]')).model).toBe('m-other');
     for (const text of ['[[fault:none_such]]', '[[status:200]]', '[[', '[[[[status]]']) {
       expect((await ask(client, text)).model).toBe('m');
@@ -222,8 +224,3 @@ describe('time', () => {
     expect(server.counters().totals).toMatchObject({ computedLines: 1, outcomes: { abandoned: 1 } });
   });
 });
-
-/** Waits for what another socket brings about, checking after each turn of the event loop. */
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
-}

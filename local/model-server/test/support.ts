@@ -80,3 +80,12 @@ export class TestClock implements Clock {
     for (const watcher of this.#watchers) watcher();
   }
 }
+
+/** Waits for what another socket brings about, looking after each turn of the event loop, half a minute at most. */
+export async function until(holds: () => boolean): Promise<void> {
+  const limit = AbortSignal.timeout(30_000);
+  while (!holds()) {
+    limit.throwIfAborted();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
