@@ -1,5 +1,5 @@
 import type { AwsSiteConfig, AzureSiteConfig, HoldfastConfig, WitnessConfig } from '../shared/config/index.ts';
-import { serviceBusQueues } from '../shared/config/index.ts';
+import { serviceBusQueues } from '../shared/config/queues.ts';
 import type { SiteId } from '../shared/ports/site.ts';
 
 /** What `connectAwsSite` is to be given. */

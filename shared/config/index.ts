@@ -4,8 +4,8 @@ import { didYouMean, type Environment } from './fields.ts';
 import { type BackendConfig, configSchema, type HoldfastConfig, type ModelConfig } from './schema.ts';
 
 export type { Environment } from './fields.ts';
+export { backendFor, modelCatalog } from './models.ts';
 export type * from './schema.ts';
-export { serviceBusQueues } from './schema.ts';
 
 /**
  * Resolves `holdfast.config.yaml` (parsed) and the environment to a frozen value with every field present. Read once, at

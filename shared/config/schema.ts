@@ -3,9 +3,6 @@ import { sitePattern, tenantPattern } from '../journal/keys.ts';
 import { type Environment, section, textFields } from './fields.ts';
 import { settingsSchema } from './settings.ts';
 
-/** Names of the two queues of a Service Bus namespace: triggers name them before any configuration is read. */
-export const serviceBusQueues = { intake: 'holdfast-intake', work: 'holdfast-work' } as const;
-
 /** Shape of `holdfast.config.yaml`, bound to an environment. What it gives is `HoldfastConfig` but for `self`. */
 export function configSchema(env: Environment) {
   const { text, secret, url, name } = textFields(env);
@@ -71,7 +68,12 @@ export function configSchema(env: Environment) {
     journal: bucket.default('holdfast-journal'),
     state: bucket.default('holdfast-state'),
     credentials: accessKey.nullable().default(null),
-  });
+    /** 32 bytes in base64, the same in both clouds: content that lies at the witness is encrypted under it. */
+    contentKeyEnv: secret
+      .refine((value) => /^[A-Za-z0-9+/]{43}=$/.test(value), 'must name a variable that holds 32 bytes in base64')
+      .nullable()
+      .default(null),
+  }).transform(({ contentKeyEnv, ...rest }) => ({ ...rest, contentKey: contentKeyEnv }));
 
   const backend = section({
     /** Protocol it speaks. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { type Environment, resolveConfig } from '../../../shared/config/index.ts';
+import { backendFor, type Environment, modelCatalog, resolveConfig } from '../../../shared/config/index.ts';
 import type { ConfigError } from '../../../shared/errors.ts';
 import { defaultSettings } from '../../../shared/settings.ts';
 import { environment, source } from './support.ts';
@@ -75,6 +75,7 @@ describe('a configuration that holds', () => {
         journal: 'holdfast-journal',
         state: 'holdfast-state',
         credentials: { accessKeyId: 'id', secretAccessKey: 'witness-secret', sessionToken: null },
+        contentKey: environment.WITNESS_CONTENT_KEY,
       },
       settings: {
         ...defaultSettings,
@@ -173,6 +174,11 @@ describe('a configuration that does not hold is refused with key, value and rule
       'witness.credentials.secretAccessKeyEnv: must be the name of an environment variable',
     ],
     [
+      'witness/contentKeyEnv',
+      'HOOK',
+      'witness.contentKeyEnv: "HOOK" must name a variable that holds 32 bytes in base64',
+    ],
+    [
       'witness/endpoint',
       // biome-ignore lint/suspicious/noTemplateCurlyInString: replaced by the variable
       'https://${ACCOUNT}.r2.example',
@@ -260,6 +266,32 @@ describe('a configuration that does not hold is refused with key, value and rule
     const config = having('webhooks/acme/url', 'nowhere');
     config.witness.credentials = { accessKeyIdEnv: 'WITNESS_ID', secretAccessKeyEnv: 'WITNESS_SECRET', extra: 1 };
     expect(refusals(config).join('\n')).not.toContain('witness-secret');
+  });
+});
+
+describe('the model map', () => {
+  const config = resolveConfig(having('models/*', { aws: { url: 'http://any/v1' } }), environment);
+  const { sitesFor } = modelCatalog(config);
+
+  test.each([
+    ['small', ['aws', 'azure']],
+    ['never-named', ['aws']],
+    ['constructor', ['aws']],
+  ])('%s is served by %j', (alias, sites) => {
+    expect(sitesFor(alias, '/v1/embeddings')).toEqual(sites);
+  });
+
+  test('an alias that no entry covers is served by none', () => {
+    const named = resolveConfig(source(), environment);
+    expect(modelCatalog(named).sitesFor('toString', '/v1/embeddings')).toEqual([]);
+    expect(backendFor(named, 'aws', 'toString')).toBeUndefined();
+  });
+
+  test('a backend is asked for the model by its own name for it, else by the alias', () => {
+    expect(backendFor(config, 'aws', 'small')).toMatchObject({ name: 'aws', model: 'small-8b' });
+    expect(backendFor(config, 'azure', 'small')).toMatchObject({ name: 'vllm', model: 'small' });
+    expect(backendFor(config, 'aws', 'never-named')).toMatchObject({ url: 'http://any/v1', model: 'never-named' });
+    expect(backendFor(config, 'azure', 'never-named')).toBeUndefined();
   });
 });
 

@@ -6,6 +6,7 @@ export const environment = {
   BUS: 'Endpoint=sb://127.0.0.1',
   WITNESS_ID: 'id',
   WITNESS_SECRET: 'witness-secret',
+  WITNESS_CONTENT_KEY: 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=',
   MODEL_KEY: 'model-key',
   HOOK: 'whsec_aGVsbG8=',
 };
@@ -36,6 +37,7 @@ export function source(): any {
     witness: {
       endpoint: 'https://witness.example',
       credentials: { accessKeyIdEnv: 'WITNESS_ID', secretAccessKeyEnv: 'WITNESS_SECRET' },
+      contentKeyEnv: 'WITNESS_CONTENT_KEY',
     },
     settings: { tickMs: 2000, chunks: { text: { linesMax: 25 } } },
     models: {
