@@ -1,5 +1,5 @@
 import type { BatchingCore } from './batching/core.ts';
-import type { ControlEntry, Publication } from './journal/facts.ts';
+import type { ControlEntry, Endpoint, Publication } from './journal/facts.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Log } from './ports/log.ts';
 import type { Ids, Random } from './ports/random.ts';
@@ -14,6 +14,8 @@ export interface Core {
   readonly sites: ReadonlyMap<SiteId, Site>;
   /** The third voter; absent where none is configured (then nothing fails over by itself). */
   readonly witness?: Stores;
+  /** AES-256 key (32 bytes) known to both clouds, under which content lies at the witness; absent: none lies there. */
+  readonly witnessKey?: Uint8Array;
   readonly clock: Clock;
   readonly random: Random;
   readonly ids: Ids;
@@ -21,6 +23,7 @@ export interface Core {
   readonly settings: Settings;
   readonly control: ControlView;
   readonly batching: BatchingCore;
+  readonly models: ModelCatalog;
   readonly callbacks: Callbacks;
 }
 
@@ -28,6 +31,12 @@ export interface Core {
 export interface ControlView {
   /** @throws SiteUnavailableError where no store answers and nothing was learned before */
   current(): Promise<ControlEntry>;
+}
+
+/** Which model aliases this deployment knows (`holdfast.config.yaml`). */
+export interface ModelCatalog {
+  /** Sites that may serve `alias` on `endpoint`, none if it is not known. One alone: the batch is `unprotected`. */
+  sitesFor(alias: string, endpoint: Endpoint): readonly SiteId[];
 }
 
 /** Tells the tenant that a batch ended. */

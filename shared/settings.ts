@@ -54,7 +54,7 @@ export const defaultSettings: Settings = Object.freeze({
   dispatchLeaseMs: 300_000,
   shortDepthMs: 120_000,
   attemptsMax: 5,
-  crashesBeforeSplit: 2,
+  crashesBeforeSplit: 1,
   deliveriesMax: 500,
   fileLifeMs: 30 * 24 * 3_600_000,
 } satisfies Settings);

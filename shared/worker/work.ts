@@ -1,0 +1,69 @@
+import type { Core } from '../core.ts';
+import { codeOf } from '../errors.ts';
+import type { Pointer } from '../journal/facts.ts';
+import type { Delivery, Settlement } from '../ports/delivery.ts';
+import type { EpochMs } from '../units.ts';
+import { backoffMs, workChunk } from './chunk.ts';
+import { withLease } from './lease.ts';
+import { planBatch } from './planner.ts';
+import { isStale, parsePointer } from './pointers.ts';
+import { publishBatch } from './publisher.ts';
+import { splitRange } from './split.ts';
+
+/** How long a pointer of a later version waits before it is handed out again, maybe to a process that knows it. */
+const unknownVersionDelayMs = 60_000;
+
+/**
+ * Works messages of either queue, all at once, each settled on its own and last. Never rejects: whatever goes wrong with
+ * one message concerns that message only.
+ * @param options.deadline when the function must have returned; default and upper bound: now + `runMs`
+ */
+export async function work(
+  core: Core,
+  deliveries: readonly Delivery[],
+  options: { deadline?: EpochMs } = {},
+): Promise<void> {
+  const runEnd = core.clock.now() + core.settings.runMs;
+  const deadline = Math.min(options.deadline ?? runEnd, runEnd);
+  await Promise.all(deliveries.map((delivery) => workOne(core, delivery, deadline)));
+}
+
+async function workOne(core: Core, delivery: Delivery, deadline: EpochMs): Promise<void> {
+  const parsed = parsePointer(delivery.body);
+  if ('fault' in parsed) {
+    core.log.warn('pointer.unreadable', { fault: parsed.fault, detail: parsed.detail });
+    if (parsed.fault === 'unknown') return delivery.settle({ kind: 'giveBack', delayMs: unknownVersionDelayMs });
+    return delivery.settle({ kind: 'deadLetter', reason: 'unreadable', description: parsed.detail });
+  }
+  if (delivery.deliveryCount > core.settings.deliveriesMax) {
+    core.log.warn('pointer.leftToSweeper', { batch: parsed.fact.batch, deliveries: delivery.deliveryCount });
+    return delivery.settle({ kind: 'complete' });
+  }
+  const settlement = await withLease(core.clock, delivery, core.settings.leaseMs, () =>
+    handle(core, parsed.fact, delivery.deliveryCount, deadline).catch((error) =>
+      settlementOf(core, parsed.fact, delivery.deliveryCount, error),
+    ),
+  );
+  await delivery.settle(settlement);
+}
+
+async function handle(core: Core, pointer: Pointer, deliveryCount: number, deadline: EpochMs): Promise<Settlement> {
+  if (pointer.kind === 'chunk') return workChunk(core, pointer, deliveryCount, deadline);
+  if (isStale(pointer, await core.control.current(), core.self)) return { kind: 'complete' };
+  if (pointer.kind === 'split') await splitRange(core, pointer);
+  else {
+    const outcome = pointer.kind === 'plan' ? await planBatch(core, pointer.tenant, pointer.batch) : undefined;
+    if (outcome === undefined || outcome === 'refused' || outcome === 'cancelled')
+      await publishBatch(core, pointer.tenant, pointer.batch);
+  }
+  return { kind: 'complete' };
+}
+
+/** An error never loses a message: it comes back later. Only what belongs to no input is set aside for a human. */
+function settlementOf(core: Core, pointer: Pointer, deliveryCount: number, error: unknown): Settlement {
+  const message = String((error as Error)?.message).slice(0, 300);
+  const code = codeOf(error) ?? 'unexpected';
+  core.log.warn('pointer.failed', { kind: pointer.kind, batch: pointer.batch, code, error: message });
+  if ((error as Error)?.name === 'PermanentJobError') return { kind: 'deadLetter', reason: code, description: message };
+  return { kind: 'giveBack', delayMs: backoffMs(deliveryCount, core.random) };
+}

@@ -1,0 +1,137 @@
+import { describe, expect, test } from '@jest/globals';
+import type { Publication } from '../../../shared/journal/facts.ts';
+import { sha256 } from '../../../shared/journal/json.ts';
+import { openKey, outputKey } from '../../../shared/journal/keys.ts';
+import { publishBatch } from '../../../shared/worker/index.ts';
+import { inputLines, retried, World } from '../../support/world.ts';
+
+type Placed = { tenant: string; batch: string };
+
+/** Every line of an output or error file, read from one site alone. */
+async function fileLines(world: World, site: 'aws' | 'azure', tenant: string, file: Publication['output']) {
+  if (file === null) return [];
+  const found = await world[site].journal.get(outputKey(tenant, file.sha256));
+  expect(sha256(found!.bytes)).toBe(file.sha256);
+  return Buffer.from(found!.bytes)
+    .toString('utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { custom_id: string; response: { status_code: number } | null; error: unknown });
+}
+
+async function outcome(world: World, placed: Placed, site: 'aws' | 'azure' = 'aws') {
+  const publication = await world.publication(site, placed);
+  expect(publication).toBeDefined();
+  const output = await fileLines(world, site, placed.tenant, publication!.output);
+  const errors = await fileLines(world, site, placed.tenant, publication!.errorFile);
+  return {
+    publication: publication!,
+    output,
+    errors,
+    ids: [...output, ...errors].map((line) => line.custom_id).sort(),
+  };
+}
+
+const ids = (lines: number) => Array.from({ length: lines }, (_, i) => `line-${i}`).sort();
+
+describe('life of a batch', () => {
+  test('undisturbed: planned, worked and published once in both stores, each line asked once, nothing sent again', async () => {
+    const world = new World();
+    const placed = await world.accept({ lines: 23 });
+    await world.run(60_000);
+    for (const site of ['aws', 'azure'] as const) {
+      const { publication, ids: found } = await outcome(world, placed, site);
+      expect(found).toEqual(ids(23));
+      expect(publication.counts).toEqual({ total: 23, completed: 23, failed: 0 });
+      expect(publication.repeats).toBe(0);
+      expect((await world[site].state.list(openKey(placed.tenant, placed.batch))).entries).toEqual([]);
+    }
+    expect([...world.asked.values()]).toEqual(Array(23).fill(1));
+    expect(await world.publication('aws', placed)).toEqual(await world.publication('azure', placed));
+    expect(world.called.map(({ batch }) => batch)).toEqual([placed.batch]);
+    expect(await world.azure.work.depth()).toMatchObject({ visible: 0, inFlight: 0, delayed: 0 });
+  });
+
+  test('a file that fails validation is published as failed, with line numbers, and no line runs', async () => {
+    const world = new World();
+    const lines = inputLines(3).split('\n');
+    const placed = await world.accept({ input: Buffer.from([lines[0], 'not json', lines[0], lines[2]].join('\n')) });
+    await world.run(30_000);
+    const { publication } = await outcome(world, placed);
+    expect(publication.status).toBe('failed');
+    expect(publication.errors.map(({ code, line }) => [code, line])).toEqual([
+      ['invalid_json_line', 2],
+      ['duplicate_custom_id', 3],
+    ]);
+    expect(world.asked.size).toBe(0);
+  });
+
+  test('lines that the model refuses are in the error file, the others in the output file', async () => {
+    const world = new World();
+    const usual = world.answer;
+    world.answer = async (line, site, job) => {
+      const row = await usual(line, site, job);
+      return line.line % 5 === 0 && row.outcome === 'answered' ? { ...row, status: 400 } : row;
+    };
+    const placed = await world.accept({ lines: 10 });
+    await world.run(30_000);
+    const { publication, errors, output } = await outcome(world, placed);
+    expect(publication.status).toBe('completed');
+    expect(errors.map((line) => line.response!.status_code)).toEqual([400, 400]);
+    expect(output).toHaveLength(8);
+  });
+
+  test('lines still open at the deadline expire, finished ones are kept', async () => {
+    const world = new World();
+    const usual = world.answer;
+    world.answer = (line, site, job) => (line.line < 5 ? usual(line, site, job) : retried(line, 'backend'));
+    const placed = await world.accept({ lines: 12, windowMs: 600_000 });
+    await world.run(700_000, () => world.called.length > 0);
+    const { publication, output, errors } = await outcome(world, placed, 'azure');
+    expect(publication.status).toBe('expired');
+    expect(output).toHaveLength(5);
+    expect(errors.every((line) => JSON.stringify(line.error).includes('batch_expired'))).toBe(true);
+    expect(errors).toHaveLength(7);
+  });
+
+  test('a second publisher of a published batch changes nothing', async () => {
+    const world = new World();
+    const placed = await world.accept({ lines: 7 });
+    await world.run(30_000);
+    const before = await world.publication('aws', placed);
+    expect(await world.settled(publishBatch(world.core('azure'), placed.tenant, placed.batch))).toBe('published');
+    expect(await world.publication('azure', placed)).toEqual(before);
+  });
+});
+
+describe('what a crash leaves behind is repaired by the sweeper', () => {
+  test('F6 accepted, and the plan pointer never sent: planned after the queue was short for long enough', async () => {
+    const world = new World();
+    const placed = await world.accept({ lines: 7, tellIntake: false });
+    await world.run(300_000, () => world.called.length > 0);
+    expect((await outcome(world, placed)).ids).toEqual(ids(7));
+  });
+
+  test('both queues purged in mid-run: every line comes back, each result published once', async () => {
+    const world = new World();
+    const placed = await world.accept({ lines: 40 });
+    await world.serve('aws', 'intake');
+    await world.serve('aws', 'work', 2);
+    for (const message of await world.aws.work.receive({ max: 100 })) await world.aws.work.complete(message);
+    await world.run(900_000, () => world.called.length > 0);
+    expect((await outcome(world, placed)).ids).toEqual(ids(40));
+    expect((await outcome(world, placed)).publication.repeats).toBe(0);
+  });
+
+  test('a long backlog that nobody touches is never sent again', async () => {
+    const world = new World();
+    await world.accept({ lines: 100 });
+    await world.serve('aws', 'intake');
+    const sent = world.aws.work.calls.send;
+    for (let tick = 0; tick < 100; tick++) {
+      await world.sweepAll();
+      await world.clock.advance(world.settings.tickMs);
+    }
+    expect(world.aws.work.calls.send).toBe(sent);
+  });
+});
