@@ -36,31 +36,44 @@ export function parseBoundedJson(bytes: Uint8Array, bounds: JsonBounds): { value
 
 /** What is wrong with an already parsed value: too deep, too many nodes, `__proto__`; `undefined` if nothing. */
 export function findHostile(value: Json, depthMax = jsonDepthMax, nodesMax = jsonNodesMax): string | undefined {
-  let nodes = 0;
-  const walk = (node: Json, depth: number): string | undefined => {
-    if (typeof node !== 'object' || node === null) return undefined;
-    if (depth > depthMax) return `nested deeper than ${depthMax}`;
-    if (Array.isArray(node)) {
-      nodes += node.length;
-      if (nodes > nodesMax) return `more than ${nodesMax} keys and items`;
-      for (const item of node) {
-        if (typeof item !== 'object' || item === null) continue;
-        const found = walk(item, depth + 1);
-        if (found !== undefined) return found;
-      }
-      return undefined;
-    }
-    for (const key in node) {
-      if (++nodes > nodesMax) return `more than ${nodesMax} keys and items`;
-      if (key === '__proto__') return 'a key named __proto__';
-      const item = node[key] as Json;
+  const left = countDown(value, depthMax, nodesMax);
+  if (left >= 0) return undefined;
+  if (left === tooDeep) return `nested deeper than ${depthMax}`;
+  return left === hasProto ? 'a key named __proto__' : `more than ${nodesMax} keys and items`;
+}
+
+const tooMany = -1;
+const tooDeep = -2;
+const hasProto = -3;
+
+/**
+ * Nodes that are still allowed after `node`, or one of the negative answers above. Plain recursion without closures,
+ * since it runs over every line that is planned; it never goes deeper than `depth`.
+ */
+function countDown(node: Json, depth: number, nodes: number): number {
+  if (typeof node !== 'object' || node === null) return nodes;
+  if (depth === 0) return tooDeep;
+  let left = nodes;
+  if (Array.isArray(node)) {
+    left -= node.length;
+    if (left < 0) return tooMany;
+    for (let i = 0; i < node.length; i++) {
+      const item = node[i]!;
       if (typeof item !== 'object' || item === null) continue;
-      const found = walk(item, depth + 1);
-      if (found !== undefined) return found;
+      left = countDown(item, depth - 1, left);
+      if (left < 0) return left;
     }
-    return undefined;
-  };
-  return walk(value, 1);
+    return left;
+  }
+  for (const key in node) {
+    if (--left < 0) return tooMany;
+    if (key === '__proto__') return hasProto;
+    const item = node[key]!;
+    if (typeof item !== 'object' || item === null) continue;
+    left = countDown(item, depth - 1, left);
+    if (left < 0) return left;
+  }
+  return left;
 }
 
 /** Keys sorted by UTF-16 code units, no white space, absent where `undefined`: the same value gives the same bytes. */

@@ -104,10 +104,13 @@ export function parseRequestLine(bytes: Buffer | undefined, endpoint: Endpoint):
     return fault('invalid_request', null, `The line is longer than ${lineBytesMax} bytes.`);
   if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf)
     return fault('invalid_json_line', null, 'The file begins with a byte order mark; save it as UTF-8 without one.');
-  if (!isUtf8(bytes)) return fault('invalid_json_line', null, 'The line is not valid UTF-8.');
+  const text = bytes.toString('utf8');
+  // Decoding puts U+FFFD where bytes are no UTF-8; only a text that holds one is looked at again.
+  if (text.includes('\ufffd') && !isUtf8(bytes))
+    return fault('invalid_json_line', null, 'The line is not valid UTF-8.');
   let value: Json;
   try {
-    value = JSON.parse(bytes.toString('utf8')) as Json;
+    value = JSON.parse(text) as Json;
   } catch {
     return fault('invalid_json_line', null, 'The line is not a JSON object.');
   }
