@@ -76,6 +76,8 @@ export const publicationRegister = (batch: string): string => `publication/${bat
 export const controlRegister = (epoch: number): string => `control/${pad(epoch, 8)}`;
 export const openPrefix = 'open/';
 export const openKey = (tenant: string, batch: string): string => `open/${tenant}/${batch}`;
+/** Names the one batch that may be accepted under an `Idempotency-Key`; who creates it first, wins the race. */
+export const idempotencyClaimKey = (tenant: string, keyHash: string): string => `idempotency/${tenant}/${keyHash}`;
 export const observationKey = (observer: string): string => `observations/${observer}.json`;
 export const quarantineKey = (uuid: string): string => `quarantine/${uuid}.json`;
 /** Where a client puts a large file itself; a hash-checked copy takes it from there. Never read as a fact. */

@@ -28,3 +28,9 @@ export interface DownloadGrant {
   fileName?: string;
   contentType?: string;
 }
+
+/** What the front door of a site hands out: uploads go below `staging/` of `state`, downloads come from `journal`. */
+export interface SitePresigners {
+  readonly state: Presigner;
+  readonly journal: Presigner;
+}

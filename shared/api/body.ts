@@ -1,0 +1,115 @@
+import type * as z from 'zod';
+import { type Json, parseBoundedJson, utf8 } from '../journal/json.ts';
+import { ApiError, badRequest } from './errors.ts';
+
+/** Longest JSON body taken: room for the ids of 10,000 parts, far beyond any batch request. */
+export const jsonBodyBytesMax = 1024 * 1024;
+
+/** 413, and how to send it instead. */
+export function tooLarge(bytesMax: number, instead = ''): ApiError {
+  return new ApiError({
+    status: 413,
+    code: 'request_too_large',
+    message: `The request body is larger than ${bytesMax} bytes.${instead}`,
+  });
+}
+
+/** Refuses a compressed body (a few bytes may become gigabytes) before anything is read. @throws ApiError 415 */
+export function refuseEncoding(request: Request): void {
+  const encoding = request.headers.get('content-encoding');
+  if (encoding === null || /^\s*identity\s*$/i.test(encoding)) return;
+  throw new ApiError({
+    status: 415,
+    code: 'unsupported_content_encoding',
+    message: 'Only bodies without Content-Encoding are taken.',
+  });
+}
+
+/**
+ * The chunks of a body, counted: it stops with 413 as soon as there are more than `bytesMax`, by the announced length
+ * before the first byte is read.
+ */
+export async function* boundedBody(request: Request, bytesMax: number, instead?: string): AsyncGenerator<Uint8Array> {
+  if (Number(request.headers.get('content-length') ?? 0) > bytesMax) throw tooLarge(bytesMax, instead);
+  if (request.body === null) return;
+  let bytes = 0;
+  for await (const chunk of request.body as unknown as AsyncIterable<Uint8Array>) {
+    bytes += chunk.byteLength;
+    if (bytes > bytesMax) throw tooLarge(bytesMax, instead);
+    yield chunk;
+  }
+}
+
+/**
+ * Reads and checks a JSON body.
+ * @throws ApiError 400, 413 or 415 in the OpenAI shape, `param` naming the first field at fault
+ */
+export async function readJson<S extends z.ZodType>(request: Request, schema: S): Promise<z.infer<S>> {
+  refuseEncoding(request);
+  if (!/^application\/json\s*(;|$)/i.test(request.headers.get('content-type') ?? ''))
+    throw new ApiError({
+      status: 415,
+      code: 'unsupported_media_type',
+      message: 'The body must be JSON: Content-Type application/json.',
+    });
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of boundedBody(request, jsonBodyBytesMax)) chunks.push(chunk);
+  const bytes = Buffer.concat(chunks);
+  const parsed = parseBoundedJson(bytes, { bytesMax: jsonBodyBytesMax });
+  if ('fault' in parsed)
+    throw badRequest(
+      'invalid_json',
+      parsed.fault === 'torn' ? 'The body is not valid JSON.' : `JSON ${parsed.detail}.`,
+    );
+  const twice = repeatedKey(utf8(bytes));
+  if (twice !== undefined)
+    throw badRequest('duplicate_key', 'The body names a key twice; which of the two is meant?', twice);
+  return check(schema, parsed.value);
+}
+
+/** Holds a value against a schema. @throws ApiError 400 naming field and rule, and the value where it is a short scalar */
+export function check<S extends z.ZodType>(schema: S, value: unknown): z.infer<S> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  const unknown = issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0]!] : undefined;
+  const param = (unknown ?? issue.path).map(String).join('.').slice(0, 200);
+  if (unknown !== undefined) throw badRequest('unknown_parameter', `Unknown parameter: '${param}'.`, param);
+  const at = issue.path.reduce<unknown>(
+    (from, step) => (from as Record<PropertyKey, unknown> | undefined)?.[step],
+    value,
+  );
+  if (at === undefined && param !== '')
+    throw badRequest('missing_required_parameter', `Missing required parameter: '${param}'.`, param);
+  throw badRequest(
+    'invalid_value',
+    param === ''
+      ? `Invalid body: ${issue.message}.`
+      : `Invalid value for '${param}'${scalar(at)}: ${issue.message.replace(/\.$/, '')}.`,
+    param === '' ? undefined : param,
+  );
+}
+
+/** A short number, boolean or word is worth showing; anything else may be payload. */
+function scalar(value: unknown): string {
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null) return ` (${value})`;
+  return typeof value === 'string' && /^[\w./:-]{1,64}$/.test(value) ? ` ('${value}')` : '';
+}
+
+/** Name of the first key that stands twice in one object of a valid JSON text. */
+export function repeatedKey(json: string): string | undefined {
+  // In a valid text a string followed by a colon is a key, so no grammar is needed beyond nesting.
+  const objects: Set<string>[] = [];
+  const tokens = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}]/gs;
+  for (const [token, colon] of json.matchAll(tokens)) {
+    if (token === '{') objects.push(new Set());
+    else if (token === '}') objects.pop();
+    else if (colon !== undefined) {
+      const key = JSON.parse(token.slice(0, token.length - colon.length)) as Json as string;
+      const keys = objects.at(-1)!;
+      if (keys.has(key)) return key.slice(0, 64);
+      keys.add(key);
+    }
+  }
+  return undefined;
+}

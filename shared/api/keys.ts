@@ -1,0 +1,74 @@
+import { type ApiKey, apiKeySchema, factBytes, factVersion, type Role } from '../journal/facts.ts';
+import { sha256 } from '../journal/json.ts';
+import { apiKeyKey, apiKeyRevokedKey } from '../journal/keys.ts';
+import { type JournalCore, putEverywhere, readFact } from '../journal/replicas.ts';
+import type { SiteId } from '../ports/site.ts';
+import type { EpochMs } from '../units.ts';
+
+/** What an operator says of a new key. */
+export interface NewApiKey {
+  tenant: string;
+  role: Role;
+  /** Default: never. */
+  expiresAt?: EpochMs | null;
+  /** The only site that may hold the payloads of this key; default both. */
+  boundTo?: SiteId | null;
+  /** The whole bearer secret, where it must be a known one (local clouds). Default: `hf_` and 128 random bits. */
+  secret?: string;
+}
+
+/** A key and the one moment at which its secret is known. */
+export interface CreatedApiKey {
+  secret: string;
+  key: ApiKey;
+  /** Sites that hold the key now; the sweeper brings it to the others. */
+  sites: SiteId[];
+}
+
+/** Id of a key: the first 16 hex digits of the SHA-256 of its whole secret. */
+export function apiKeyId(secret: string): string {
+  return sha256(secret).slice(0, 16);
+}
+
+/**
+ * Writes a key to every site that answers; only its hash is kept. Creating a known secret again gives the key that is
+ * there, and brings it to the sites that lack it.
+ * @throws SiteUnavailableError where no site took it
+ */
+export async function createApiKey(core: JournalCore, wanted: NewApiKey): Promise<CreatedApiKey> {
+  const secret = wanted.secret ?? `hf_${core.ids.uuid()}`;
+  const id = apiKeyId(secret);
+  const found = wanted.secret === undefined ? undefined : await readFact(core, apiKeySchema, apiKeyKey(id));
+  const key: ApiKey =
+    found !== undefined && 'fact' in found
+      ? found.fact
+      : {
+          v: factVersion,
+          kind: 'apiKey',
+          id,
+          secretSha256: sha256(secret),
+          tenant: wanted.tenant,
+          role: wanted.role,
+          createdAt: core.clock.now(),
+          expiresAt: wanted.expiresAt ?? null,
+          boundTo: wanted.boundTo ?? null,
+        };
+  return { secret, key, sites: await putWhereverItCan(core, apiKeyKey(id), key) };
+}
+
+/**
+ * Revokes a key in every site that answers; front doors honour it within 60 s. Revoking twice is harmless.
+ * @returns the sites that hold the revocation now; the sweeper brings it to the others
+ * @throws SiteUnavailableError where no site took it
+ */
+export function revokeApiKey(core: JournalCore, id: string, by: string): Promise<SiteId[]> {
+  const revoked = { v: factVersion, kind: 'apiKeyRevoked', id, at: core.clock.now(), by };
+  return putWhereverItCan(core, apiKeyRevokedKey(id), revoked);
+}
+
+async function putWhereverItCan(core: JournalCore, key: string, fact: { v: number; kind: string }): Promise<SiteId[]> {
+  const { written, failed } = await putEverywhere(core, key, factBytes(fact));
+  if (written.length === 0) throw failed[0]?.error;
+  for (const { site } of failed) core.log.warn('key.unmirrored', { key, site });
+  return written.sort();
+}

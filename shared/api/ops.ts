@@ -1,0 +1,123 @@
+import { Hono } from 'hono';
+import * as z from 'zod';
+import { roles } from '../journal/facts.ts';
+import { batchIdPattern, sitePattern, tenantPattern } from '../journal/keys.ts';
+import { bounded } from '../journal/replicas.ts';
+import type { Stores } from '../ports/site.ts';
+import { unixSeconds } from '../units.ts';
+import { roleAllows } from './auth.ts';
+import { check, readJson } from './body.ts';
+import { type ApiEnv, type ApiOptions, needs } from './env.ts';
+import { ApiError, badRequest, notFound } from './errors.ts';
+import { explainLine } from './explain.ts';
+import { createApiKey, revokeApiKey } from './keys.ts';
+import type { ApiCore } from './placement.ts';
+
+const newKeySchema = z.strictObject({
+  tenant: z.string().regex(tenantPattern, 'must be 1 to 63 of a-z, 0-9, hyphen and underscore'),
+  role: z.enum(roles),
+  expires_in_seconds: z.int().min(1).optional(),
+  bound_to: z.string().regex(sitePattern, 'must be a site id').nullish(),
+});
+
+const tenantQuerySchema = z.strictObject({ tenant: newKeySchema.shape.tenant.optional() });
+
+/** `/ops/v1`: for the people who run it, and for tenants to see into their own batches. */
+export function opsRoutes(core: ApiCore, options: ApiOptions): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+
+  app.get('/explain/:batch/:customId', async (c) => {
+    const principal = c.get('principal');
+    const { tenant = principal.tenant } = check(tenantQuerySchema, c.req.query());
+    if (tenant !== principal.tenant && !roleAllows(principal.role, 'operator'))
+      throw new ApiError({ status: 403, code: 'insufficient_role', message: 'Only operators see other tenants.' });
+    const { batch, customId } = c.req.param();
+    const story = batchIdPattern.test(batch) ? await explainLine(core, tenant, batch, customId) : undefined;
+    if (story === undefined) throw notFound('line of a batch', `${batch}/${customId}`);
+    return c.json(story);
+  });
+
+  app.get('/health', async (c) => c.json(await health(core, options)));
+
+  app.post('/keys', needs('operator'), async (c) => {
+    const body = await readJson(c.req.raw, newKeySchema);
+    if (body.bound_to != null && !core.sites.has(body.bound_to))
+      throw badRequest('invalid_value', "Invalid value for 'bound_to': no site of that id.", 'bound_to');
+    const expiresAt = body.expires_in_seconds === undefined ? null : core.clock.now() + body.expires_in_seconds * 1000;
+    const { tenant, role, bound_to: boundTo } = body;
+    const { secret, key, sites } = await createApiKey(core, { tenant, role, expiresAt, boundTo });
+    return c.json({
+      id: key.id,
+      object: 'api_key',
+      /** Shown now and never again. */
+      secret,
+      tenant,
+      role,
+      created_at: unixSeconds(key.createdAt),
+      expires_at: key.expiresAt === null ? null : unixSeconds(key.expiresAt),
+      bound_to: key.boundTo,
+      sites,
+    });
+  });
+
+  app.delete('/keys/:id', needs('operator'), async (c) => {
+    const id = c.req.param('id');
+    if (!/^[0-9a-f]{16}$/.test(id)) throw notFound('API key', id);
+    const sites = await revokeApiKey(core, id, `key:${c.get('principal').keyId}`);
+    return c.json({ id, object: 'api_key', revoked: true, sites });
+  });
+  return app;
+}
+
+/** What this site sees now: its control entry, and whether each store answers a read. */
+async function health(core: ApiCore, options: ApiOptions) {
+  const voters: Stores[] = [...core.sites.values(), ...(core.witness === undefined ? [] : [core.witness])];
+  const [control, quarantined, ...stores] = await Promise.all([
+    core.control.current().catch(() => undefined),
+    countQuarantined(core),
+    ...voters.flatMap((voter) => [probe(core, voter, 'journal'), probe(core, voter, 'state')]),
+  ]);
+  return {
+    object: 'health',
+    site: core.self,
+    version: options.version,
+    at: new Date(core.clock.now()).toISOString(),
+    control:
+      control === undefined
+        ? null
+        : {
+            epoch: control.epoch,
+            frozen: control.frozen,
+            sites: Object.fromEntries(
+              Object.entries(control.sites).map(([id, { state, weight }]) => [id, { state, weight }]),
+            ),
+          },
+    stores,
+    has_witness: core.witness !== undefined,
+    /** Objects that were no facts we could take, up to 1,000; `null` where the own store does not answer. */
+    quarantined,
+  };
+}
+
+async function probe(core: ApiCore, voter: Stores, part: 'journal' | 'state') {
+  const startedAt = core.clock.now();
+  try {
+    await bounded(core, voter.id, (signal) => voter[part].list('control/', { limit: 1, signal }));
+    return { store: `${voter.id}/${part}`, answers: true, ms: core.clock.now() - startedAt };
+  } catch (error) {
+    return {
+      store: `${voter.id}/${part}`,
+      answers: false,
+      ms: core.clock.now() - startedAt,
+      error: String((error as { code?: unknown })?.code ?? 'unknown'),
+    };
+  }
+}
+
+async function countQuarantined(core: ApiCore): Promise<number | null> {
+  const { state } = core.sites.get(core.self)!;
+  return state.list('quarantine/').then(
+    ({ entries }) => entries.length,
+    () => null,
+  );
+}
