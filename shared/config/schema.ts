@@ -119,7 +119,13 @@ export function configSchema(env: Environment) {
     webhooks: z
       .record(
         z.string().regex(tenantPattern, 'a tenant is 1 to 63 of a-z, 0-9, hyphen and underscore'),
-        section({ url, secretEnv: secret }).transform(({ url, secretEnv }) => ({ url, secret: secretEnv })),
+        section({
+          url,
+          secretEnv: secret.refine(
+            (value) => /^whsec_[A-Za-z0-9+/]{8,}={0,2}$/.test(value),
+            'must name a variable that holds whsec_ and base64, as Standard Webhooks write it',
+          ),
+        }).transform(({ url, secretEnv }) => ({ url, secret: secretEnv })),
       )
       .default({}),
     network: section({

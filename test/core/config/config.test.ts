@@ -222,6 +222,11 @@ describe('a configuration that does not hold is refused with key, value and rule
     ['models/small/gcp', {}, "models.small: unknown key 'gcp' (there is: policy, aws, azure)"],
     ['cors/origins', ['https://x.example/'], 'cors.origins.0: "https://x.example/" must be an origin or *'],
     ['webhooks/acme/secretEnv', undefined, 'webhooks.acme.secretEnv: is required'],
+    [
+      'webhooks/acme/secretEnv',
+      'MODEL_KEY',
+      'webhooks.acme.secretEnv: "MODEL_KEY" must name a variable that holds whsec_ and base64, as Standard Webhooks write it',
+    ],
     ['webhooks/acme/url', 'ftp://x', /^webhooks.acme.url: "ftp:\/\/x" must be an http or https address/ as never],
     ['network/allowPrivate', ['10.0.0.0 /8'], /^network.allowPrivate.0: .* must be a host/ as never],
     ['sites/aws', null, /^sites.aws: null must be/ as never],

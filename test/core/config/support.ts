@@ -8,7 +8,7 @@ export const environment = {
   WITNESS_SECRET: 'witness-secret',
   WITNESS_CONTENT_KEY: 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=',
   MODEL_KEY: 'model-key',
-  HOOK: 'whsec_aGVsbG8=',
+  HOOK: 'whsec_aGVsbG8gaGVsbG8=',
 };
 
 // biome-ignore lint/suspicious/noExplicitAny: what YAML gives
