@@ -78,6 +78,8 @@ export interface BatchObject {
     accepted_by: SiteId;
     /** True if only one cloud serves its model, so that the other cannot take it over; `null` until the model is known. */
     unprotected: boolean | null;
+    /** Lines with a terminal result of each site; a line that two of them computed counts for both. */
+    answered_by: Record<SiteId, number>;
     /** Lines that were computed more than once; `null` until the batch has ended. */
     repeats: number | null;
   };
@@ -130,6 +132,7 @@ export function batchObject(batch: BatchSnapshot, now: EpochMs): BatchObject {
       home: acceptance.home,
       accepted_by: acceptance.site,
       unprotected: batch.servedBy === undefined ? null : batch.servedBy.length < 2,
+      answered_by: isRunnable(plan) ? answeredBy(batch.results, plan.lines) : {},
       repeats: publication?.repeats ?? null,
     },
   };
@@ -173,6 +176,16 @@ export function countAnswered(results: readonly PlacedResult[], lines: number): 
   let count = 0;
   for (const one of claimed) count += one;
   return count;
+}
+
+function answeredBy(results: readonly PlacedResult[], lines: number): Record<SiteId, number> {
+  const sites = [...new Set(results.map(({ site }) => site))].sort();
+  const count = (site: SiteId) =>
+    countAnswered(
+      results.filter((result) => result.site === site),
+      lines,
+    );
+  return Object.fromEntries(sites.map((site) => [site, count(site)]));
 }
 
 function usageOf({ usage }: Publication): BatchUsage {

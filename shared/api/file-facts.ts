@@ -21,6 +21,8 @@ export function fileObject(meta: FileMeta) {
     purpose: meta.purpose,
     status: 'processed' as const,
     status_details: null,
+    /** Ours: lets whoever downloads the content prove it. */
+    holdfast: { sha256: meta.sha256 },
   };
 }
 export type FileObject = ReturnType<typeof fileObject>;

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { roles } from '../journal/facts.ts';
 import { batchIdPattern, sitePattern, tenantPattern } from '../journal/keys.ts';
 import { bounded } from '../journal/replicas.ts';
+import type { Queue } from '../ports/queue.ts';
 import type { Stores } from '../ports/site.ts';
 import { unixSeconds } from '../units.ts';
 import { roleAllows } from './auth.ts';
@@ -72,9 +73,10 @@ export function opsRoutes(core: ApiCore, options: ApiOptions): Hono<ApiEnv> {
 /** What this site sees now: its control entry, and whether each store answers a read. */
 async function health(core: ApiCore, options: ApiOptions) {
   const voters: Stores[] = [...core.sites.values(), ...(core.witness === undefined ? [] : [core.witness])];
-  const [control, quarantined, ...stores] = await Promise.all([
+  const [control, quarantined, queues, ...stores] = await Promise.all([
     core.control.current().catch(() => undefined),
     countQuarantined(core),
+    readDepths(core),
     ...voters.flatMap((voter) => [probe(core, voter, 'journal'), probe(core, voter, 'state')]),
   ]);
   return {
@@ -93,6 +95,7 @@ async function health(core: ApiCore, options: ApiOptions) {
             ),
           },
     stores,
+    queues,
     has_witness: core.witness !== undefined,
     /** Objects that were no facts we could take, up to 1,000; `null` where the own store does not answer. */
     quarantined,
@@ -112,6 +115,20 @@ async function probe(core: ApiCore, voter: Stores, part: 'journal' | 'state') {
       error: String((error as { code?: unknown })?.code ?? 'unknown'),
     };
   }
+}
+
+/** Depths of the own site's queues; approximate, as clouds count. */
+async function readDepths(core: ApiCore) {
+  const { id, intake, work } = core.sites.get(core.self)!;
+  const read = async (name: string, queue: Queue) => {
+    try {
+      const { visible, inFlight, delayed, deadLettered } = await bounded(core, id, (signal) => queue.depth({ signal }));
+      return { queue: name, answers: true, visible, in_flight: inFlight, delayed, dead_lettered: deadLettered };
+    } catch (error) {
+      return { queue: name, answers: false, error: String((error as { code?: unknown })?.code ?? 'unknown') };
+    }
+  };
+  return Promise.all([read(`${id}/intake`, intake), read(`${id}/work`, work)]);
 }
 
 async function countQuarantined(core: ApiCore): Promise<number | null> {
