@@ -16,13 +16,8 @@ export async function startLossyProxy(
   const agent = new Agent({ keepAlive: true });
   let loseNext = false;
   let loseAll = false;
-  let refuseAll = false;
 
   const server = createServer((incoming, outgoing) => {
-    if (refuseAll) {
-      incoming.socket.destroy();
-      return;
-    }
     const lose = loseAll || (loseNext && isCommit(incoming.method ?? '', incoming.url ?? ''));
     if (lose) loseNext = false;
     const forwarded = request(
@@ -55,13 +50,12 @@ export async function startLossyProxy(
     outgoing.writeContinue();
     server.emit('request', incoming, outgoing);
   });
-  server.on('connection', (socket) => {
-    if (refuseAll) socket.destroy();
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const listen = (port: number) => new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  await listen(0);
+  const { port } = server.address() as AddressInfo;
 
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://127.0.0.1:${port}`,
     network: {
       loseNextWriteReply: () => {
         loseNext = true;
@@ -69,9 +63,11 @@ export async function startLossyProxy(
       loseReplies: (on) => {
         loseAll = on;
       },
-      refuse: (on) => {
-        refuseAll = on;
-        if (on) server.closeAllConnections();
+      refuse: async (on) => {
+        if (!on) return await listen(port);
+        const closed = new Promise((resolve) => server.close(resolve));
+        server.closeAllConnections();
+        await closed;
       },
     },
     async close() {
@@ -82,12 +78,14 @@ export async function startLossyProxy(
   };
 }
 
-function rawHeaders(incoming: IncomingMessage): Record<string, string[]> {
-  const headers: Record<string, string[]> = {};
+function rawHeaders(incoming: IncomingMessage): Record<string, string | string[]> {
+  const headers: Record<string, string | string[]> = {};
   for (let i = 0; i < incoming.rawHeaders.length; i += 2) {
     const name = incoming.rawHeaders[i] as string;
+    const value = incoming.rawHeaders[i + 1] as string;
     if (name.toLowerCase() === 'expect') continue;
-    headers[name] = [...(headers[name] ?? []), incoming.rawHeaders[i + 1] as string];
+    // A repeated header is a list; `Host` must not be one.
+    headers[name] = name in headers ? [headers[name] as string, value].flat() : value;
   }
   return headers;
 }

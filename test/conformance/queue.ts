@@ -262,14 +262,14 @@ export function queueConformance(name: string, factory: QueueFactory, gaps: Gaps
     testUnless('network', 'a queue that does not serve rejects with SiteUnavailableError that names it', async () => {
       await queue.send([message('a')]);
       const received = await receiveOne();
-      given.network?.refuse(true);
+      await given.network?.refuse(true);
       const errors = [
         await rejectionOf(queue.send([message('b')])),
         await rejectionOf(queue.receive()),
         await rejectionOf(queue.complete(received)),
         await rejectionOf(queue.depth()),
       ];
-      given.network?.refuse(false);
+      await given.network?.refuse(false);
       for (const error of errors) {
         expect(error.name).toBe('SiteUnavailableError');
         expect((error as { where?: string }).where).toBe(queue.name);

@@ -13,8 +13,8 @@ export interface Network {
   loseNextWriteReply(): void;
   /** While on: every request is carried out and every reply is lost, those of reads too. */
   loseReplies(on: boolean): void;
-  /** While on: nothing reaches the service. */
-  refuse(on: boolean): void;
+  /** While on: nothing reaches the service, connections are refused. */
+  refuse(on: boolean): void | Promise<void>;
 }
 
 export const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -55,6 +55,8 @@ export async function rejectionOf(promise: Promise<unknown>): Promise<Error> {
 export function liveBufferBytes(): number {
   setFlagsFromString('--expose_gc');
   const gc = runInNewContext('gc') as () => void;
+  gc();
+  // The first only hands dead buffers to another thread; the second waits for it.
   gc();
   return process.memoryUsage().arrayBuffers;
 }
