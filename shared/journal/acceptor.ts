@@ -3,7 +3,7 @@ import { SiteUnavailableError, type TransientError } from '../errors.ts';
 import { factBytesMax } from '../limits.ts';
 import { withDeadline } from '../ports/deadline.ts';
 import type { PutResult, ReplaceResult } from '../ports/object-store.ts';
-import { factVersion, parseFact } from './facts.ts';
+import { type FactFault, factVersion, parseFact } from './facts.ts';
 import { canonicalBytes } from './json.ts';
 import type { Acceptor, RegisterOptions } from './registers.ts';
 
@@ -156,7 +156,7 @@ export class AcceptorHandle {
     }
   }
 
-  async #refuse(fault: { fault: string; detail: string }): Promise<never> {
+  async #refuse(fault: FactFault): Promise<never> {
     const { log, report } = this.#options;
     log.error('register.unreadable', { store: this.acceptor.id, key: this.#key, ...fault });
     await report?.(this.acceptor, this.#key, fault);

@@ -5,6 +5,7 @@ import type { StateStore } from '../ports/object-store.ts';
 import type { Ids, Random } from '../ports/random.ts';
 import type { DurationMs } from '../units.ts';
 import { type Accepted, AcceptorHandle, type Ballot, compareBallots, type Promised, type Refused } from './acceptor.ts';
+import type { FactFault } from './facts.ts';
 import { equalBytes } from './json.ts';
 import { registerKey } from './keys.ts';
 
@@ -49,7 +50,7 @@ export interface RegisterOptions {
    */
   beforeAccept?: (acceptor: Acceptor, value: Uint8Array) => Promise<void>;
   /** Told of an object that is no register; the acceptor then counts as not answering, never as empty. */
-  report?: (acceptor: Acceptor, key: string, fault: { fault: string; detail: string }) => Promise<void>;
+  report?: (acceptor: Acceptor, key: string, fault: FactFault) => Promise<void>;
 }
 
 const majority = 2;

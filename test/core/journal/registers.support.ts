@@ -68,13 +68,20 @@ export class World {
 
 /** A store that replaces whatever is there: what a register must not be built on. */
 export function ignoringConditions(inner: StateStore): StateStore {
-  const careless = Object.create(inner) as StateStore;
-  careless.putIfMatch = async (key, body) => {
-    const head = await inner.head(key);
-    return inner.putIfMatch(key, body, head?.etag ?? '');
-  };
-  for (const method of ['get', 'head', 'putIfAbsent'] as const)
-    careless[method] = ((...args: never[]) => (inner[method] as (...a: never[]) => unknown)(...args)) as never;
-  Object.defineProperty(careless, 'name', { value: inner.name });
-  return careless;
+  return instead(inner, {
+    putIfMatch: async (key, body) => {
+      const head = await inner.head(key);
+      return inner.putIfMatch(key, body, head?.etag ?? '');
+    },
+  });
+}
+
+/** `inner`, but for what `change` does instead. */
+export function instead(inner: StateStore, change: Partial<StateStore>): StateStore {
+  return new Proxy(inner, {
+    get: (store, property) => {
+      const own = change[property as keyof StateStore] ?? store[property as keyof StateStore];
+      return typeof own === 'function' ? own.bind(store) : own;
+    },
+  });
 }

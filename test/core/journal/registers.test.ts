@@ -3,7 +3,7 @@ import type { InMemoryObjectStore } from '../../../local/in-memory/object-store.
 import { SiteUnavailableError, TransientError } from '../../../shared/errors.ts';
 import { type Acceptor, decide, learn, type RegisterOptions } from '../../../shared/journal/registers.ts';
 import type { StateStore } from '../../../shared/ports/object-store.ts';
-import { bytesOf, keyAt, name, text, World } from './registers.support.ts';
+import { bytesOf, instead, keyAt, name, text, World } from './registers.support.ts';
 import { inOrder, type Step } from './schedule.ts';
 
 /** Plain stores, an own clock that jumps, and counted calls. */
@@ -31,17 +31,7 @@ function plain(more: Partial<RegisterOptions> = {}) {
 
 /** An acceptor whose store answers through `change`. */
 function replaced(acceptors: Acceptor[], id: string, change: Partial<StateStore>): Acceptor[] {
-  return acceptors.map((one) => {
-    if (one.id !== id) return one;
-    const state = new Proxy(one.state, {
-      get: (store, property) => {
-        if (property in change) return change[property as keyof StateStore];
-        const value = store[property as keyof StateStore];
-        return typeof value === 'function' ? value.bind(store) : value;
-      },
-    });
-    return { ...one, state };
-  });
+  return acceptors.map((one) => (one.id === id ? { ...one, state: instead(one.state, change) } : one));
 }
 const dark = async () => {
   throw new SiteUnavailableError('refused', 'dark', 'x');

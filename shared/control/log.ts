@@ -1,0 +1,257 @@
+import type { ControlView, Core } from '../core.ts';
+import { codeOf, InvariantError, isRetryable, SiteUnavailableError, TransientError } from '../errors.ts';
+import { type ControlEntry, controlSchema, factBytes, factVersion, parseFact } from '../journal/facts.ts';
+import { equalBytes, sha256 } from '../journal/json.ts';
+import { controlKey, controlPrefix, controlRegister } from '../journal/keys.ts';
+import { quarantine } from '../journal/quarantine.ts';
+import { decide, learn } from '../journal/registers.ts';
+import type { JournalCore } from '../journal/replicas.ts';
+import { withDeadline } from '../ports/deadline.ts';
+import { listAll, type ObjectStore } from '../ports/object-store.ts';
+import type { Stores } from '../ports/site.ts';
+import type { DurationMs } from '../units.ts';
+import { acceptorsOf, registerOptions } from './acceptors.ts';
+import { assertControl, type LearnedEntry, parseLink } from './chain.ts';
+
+/**
+ * The control log: who may act, decided entry by entry. Entry n is the value of the register `control/<n>` among the
+ * voters that entry n - 1 names, and carries the hash of entry n - 1; the journals hold copies of what was decided.
+ */
+
+/** What the control log needs of `Core`: everything but the view that it provides. */
+export type ControlCore = JournalCore & Pick<Core, 'random'>;
+
+/** What a proposer fills in; number and hash follow from the entry before. */
+export type ControlDraft = Omit<ControlEntry, 'v' | 'kind' | 'epoch' | 'previous'>;
+
+/**
+ * The last decided entry that can be learned: the highest in the own journal (any journal where the own one does not
+ * answer), then along the registers. What no journal holds yet is written to all of them. A proposer dead after its
+ * decision, or between two votes, is finished here, by whoever comes, fenced or not (F51).
+ *
+ * Registers that cannot be read end the walk: what was learned until there is decided, there may only be more.
+ * @throws SiteUnavailableError `control_unknown` where no journal that answers holds an entry
+ */
+export async function learnControl(core: ControlCore): Promise<ControlEntry> {
+  return (await learnHead(core)).entry;
+}
+
+/** As `learnControl`, with the bytes. */
+export async function learnHead(core: ControlCore): Promise<LearnedEntry> {
+  let head = await highestInJournals(core);
+  for (;;) {
+    const next = await learnNext(core, head);
+    if (next === undefined) return head;
+    await spread(core, next);
+    head = next;
+  }
+}
+
+/**
+ * Proposes the entry after `previous`. Gives the entry that was decided after it: ours, or that of whoever was faster.
+ * A replay (same `operation`) finds its own entry and does nothing; one that comes too late for its epoch finds what
+ * stands there instead (F24).
+ * @returns `own`: what was decided is what this operation wanted
+ * @throws SiteUnavailableError, TransientError if nothing could be decided; it may yet be, so learn before retrying
+ * @throws InvariantError for an entry that must never stand (`assertControl`)
+ */
+export async function proposeControl(
+  core: ControlCore,
+  previous: ControlEntry,
+  draft: ControlDraft,
+): Promise<{ entry: ControlEntry; own: boolean }> {
+  const epoch = previous.epoch + 1;
+  const head = await learnHead(core);
+  if (head.entry.epoch < previous.epoch)
+    throw new SiteUnavailableError('control_unlearned', `entry ${previous.epoch} cannot be learned`, 'control');
+  if (head.entry.epoch > previous.epoch) {
+    const standing = head.entry.epoch === epoch ? head : await readEntry(core, epoch);
+    if (standing === undefined)
+      throw new SiteUnavailableError('control_unlearned', `entry ${epoch} cannot be read`, 'control');
+    return { entry: standing.entry, own: standing.entry.operation === draft.operation };
+  }
+  const entry: ControlEntry = { v: factVersion, kind: 'control', epoch, previous: sha256(head.bytes), ...draft };
+  // What we would refuse to read we must not get decided: nobody could ever go past it.
+  const ours = parseLink(epoch, factBytes(entry), head.bytes);
+  if ('fault' in ours) throw new InvariantError('control_invalid', ours.detail);
+  assertControl(entry, head.entry);
+  const { value } = await decide(
+    acceptorsOf(core, head.entry),
+    controlRegister(epoch),
+    ours.bytes,
+    registerOptions(core),
+  );
+  const decided = readDecided(epoch, value, head);
+  await spread(core, decided);
+  return { entry: decided.entry, own: decided.entry.operation === draft.operation };
+}
+
+/**
+ * The last entry that the own journal shows, looked up again after `cacheMs` (default `settings.controlCacheMs`), one
+ * look at a time. Once something was learned it never rejects: in a dark store nothing newer can be seen, and an old
+ * entry costs repeats, never correctness. It reads one store and follows no register: that is `learnControl`, which
+ * each monitor runs, and which writes what it learns where this finds it.
+ */
+export function controlView(core: ControlCore, options: { cacheMs?: DurationMs } = {}): ControlView {
+  const cacheMs = options.cacheMs ?? core.settings.controlCacheMs;
+  let known: LearnedEntry | undefined;
+  let freshUntil = Number.NEGATIVE_INFINITY;
+  let looking: Promise<ControlEntry> | undefined;
+  const look = async (): Promise<ControlEntry> => {
+    try {
+      known = known === undefined ? await highestInJournals(core) : await forward(core, known);
+    } catch (error) {
+      if (known === undefined) throw error;
+      core.log.warn('control.stale', { epoch: known.entry.epoch, error: told(error) });
+    }
+    freshUntil = core.clock.now() + cacheMs;
+    return known.entry;
+  };
+  return {
+    async current() {
+      if (known !== undefined && core.clock.now() < freshUntil) return known.entry;
+      looking ??= look().finally(() => {
+        looking = undefined;
+      });
+      return looking;
+    },
+  };
+}
+
+/** Follows the own journal alone. */
+async function forward(core: ControlCore, from: LearnedEntry): Promise<LearnedEntry> {
+  const own = storesInOrder(core)[0]!;
+  for (let head = from; ; ) {
+    const next = await entryIn(core, own, head.entry.epoch + 1, head.bytes);
+    if (next === undefined) return head;
+    core.log.info('epoch.advanced', { epoch: next.entry.epoch, actor: next.entry.actor, reason: next.entry.reason });
+    head = next;
+  }
+}
+
+/** The highest entry of the first journal that answers and holds one whose link to the entry before it verifies. */
+async function highestInJournals(core: ControlCore): Promise<LearnedEntry> {
+  let failure: unknown;
+  for (const stores of storesInOrder(core)) {
+    try {
+      const epochs = await epochsIn(core, stores);
+      for (const epoch of epochs.reverse()) {
+        const previous =
+          epoch === 1 ? undefined : (await call(core, stores, (journal) => journal.get(controlKey(epoch - 1))))?.bytes;
+        if (epoch > 1 && previous === undefined) continue;
+        const entry = await entryIn(core, stores, epoch, previous);
+        if (entry !== undefined) return entry;
+      }
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw new SiteUnavailableError('control_unknown', 'no store that answers holds a control entry', 'control', {
+    cause: failure,
+  });
+}
+
+/** Epochs of the entries in one journal, ascending. Solo entries have names of their own and do not count. */
+export async function epochsIn(core: ControlCore, stores: Stores): Promise<number[]> {
+  const entries = await call(core, stores, (journal, signal) =>
+    Array.fromAsync(listAll(journal, controlPrefix, { signal })),
+  );
+  return entries.flatMap(({ key }) => {
+    const epoch = /^control\/(\d{8})\.json$/.exec(key)?.[1];
+    return epoch === undefined ? [] : [Number(epoch)];
+  });
+}
+
+/** One entry of one journal, if it is there and follows `previous`; what does not is reported and not built on. */
+async function entryIn(
+  core: ControlCore,
+  stores: Stores,
+  epoch: number,
+  previous: Uint8Array | undefined,
+): Promise<LearnedEntry | undefined> {
+  const key = controlKey(epoch);
+  const found = await call(core, stores, (journal, signal) => journal.get(key, { signal }));
+  if (found === undefined) return undefined;
+  const link = parseLink(epoch, found.bytes, previous);
+  if (!('fault' in link)) return link;
+  await quarantine(core, key, link);
+  return undefined;
+}
+
+/** The entry of `epoch` from any journal, for a loser who wants to see who won; its link is not verified again. */
+async function readEntry(core: ControlCore, epoch: number): Promise<LearnedEntry | undefined> {
+  for (const stores of storesInOrder(core)) {
+    try {
+      const found = await call(core, stores, (journal, signal) => journal.get(controlKey(epoch), { signal }));
+      const parsed = found === undefined ? undefined : parseFact(controlSchema, found.bytes);
+      if (parsed !== undefined && 'fact' in parsed) return { entry: parsed.fact, bytes: found!.bytes };
+    } catch (error) {
+      core.log.warn('control.unread', { epoch, store: stores.id, error: told(error) });
+    }
+  }
+  return undefined;
+}
+
+async function learnNext(core: ControlCore, head: LearnedEntry): Promise<LearnedEntry | undefined> {
+  const epoch = head.entry.epoch + 1;
+  const acceptors = acceptorsOf(core, head.entry);
+  try {
+    const value = await learn(acceptors, controlRegister(epoch), registerOptions(core));
+    return value === undefined ? undefined : readDecided(epoch, value, head);
+  } catch (error) {
+    if (!isRetryable(error) || codeOf(error) === 'fact_unknown') throw error;
+    core.log.warn('control.register_unread', { epoch, error: told(error) });
+    return undefined;
+  }
+}
+
+/**
+ * A decided value that we cannot take: of a later version, which another process will understand, or a bug of ours.
+ * Either way this process must not go on as if it were not there.
+ */
+function readDecided(epoch: number, value: Uint8Array, head: LearnedEntry): LearnedEntry {
+  const link = parseLink(epoch, value, head.bytes);
+  if (!('fault' in link)) return link;
+  if (link.fault === 'unknown') throw new TransientError('fact_unknown', `control ${epoch}: ${link.detail}`);
+  throw new InvariantError('control_invalid', `control ${epoch} was decided, but ${link.detail}`);
+}
+
+/** Writes a decided entry to every journal, the witness too; a store that does not take it gets it some other time. */
+async function spread(core: ControlCore, { entry, bytes }: LearnedEntry): Promise<void> {
+  const key = controlKey(entry.epoch);
+  await Promise.all(
+    storesInOrder(core).map(async (stores) => {
+      try {
+        const put = await call(core, stores, (journal, signal) => journal.putIfAbsent(key, bytes, { signal }));
+        if (put.status === 'created') return;
+        const there = await call(core, stores, (journal, signal) => journal.get(key, { signal }));
+        if (there !== undefined && !equalBytes(there.bytes, bytes))
+          core.log.error('fact.diverged', {
+            key,
+            store: stores.id,
+            decided: sha256(bytes),
+            found: sha256(there.bytes),
+          });
+      } catch (error) {
+        core.log.warn('mirror.failed', { key, site: stores.id, error: told(error) });
+      }
+    }),
+  );
+}
+
+/** The own store first, the witness last. */
+export function storesInOrder(core: Pick<Core, 'self' | 'sites' | 'witness'>): Stores[] {
+  const sites = [...core.sites.values()].sort((a, b) => Number(b.id === core.self) - Number(a.id === core.self));
+  return core.witness === undefined ? sites : [...sites, core.witness];
+}
+
+/** One bounded call of a journal, the own one included: a view must not hang on a store that is black-holed. */
+export function call<T>(
+  core: Pick<Core, 'clock' | 'settings'>,
+  stores: Stores,
+  run: (journal: ObjectStore, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  return withDeadline(core.clock, core.settings.peerTimeoutMs, stores.id, (signal) => run(stores.journal, signal));
+}
+
+const told = (error: unknown) => String((error as Error)?.message).slice(0, 200);
