@@ -2,7 +2,7 @@ import type { FactFault } from '../journal/facts.ts';
 import { equalBytes } from '../journal/json.ts';
 import { controlKey } from '../journal/keys.ts';
 import { verifyChain } from './chain.ts';
-import { type ControlCore, call, epochsIn, storesInOrder } from './log.ts';
+import { type ControlCore, call, epochsIn, storesInOrder } from './stores.ts';
 
 /** What is wrong with the log in one store. */
 export interface ChainFault {

@@ -4,7 +4,7 @@ import { canonicalJson, equalBytes } from '../journal/json.ts';
 import { controlKey } from '../journal/keys.ts';
 import type { Stores } from '../ports/site.ts';
 import { assertControl, parseLink } from './chain.ts';
-import { type ControlCore, call, epochsIn, storesInOrder } from './log.ts';
+import { type ControlCore, call, epochsIn, storesInOrder } from './stores.ts';
 
 /** What the first entry says. Every site starts active. */
 export interface FirstEntry {

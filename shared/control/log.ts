@@ -1,25 +1,23 @@
-import type { ControlView, Core } from '../core.ts';
+import type { ControlView } from '../core.ts';
 import { codeOf, InvariantError, isRetryable, SiteUnavailableError, TransientError } from '../errors.ts';
 import { type ControlEntry, controlSchema, factBytes, factVersion, parseFact } from '../journal/facts.ts';
 import { equalBytes, sha256 } from '../journal/json.ts';
-import { controlKey, controlPrefix, controlRegister } from '../journal/keys.ts';
+import { controlKey, controlRegister } from '../journal/keys.ts';
 import { quarantine } from '../journal/quarantine.ts';
 import { decide, learn } from '../journal/registers.ts';
-import type { JournalCore } from '../journal/replicas.ts';
-import { withDeadline } from '../ports/deadline.ts';
-import { listAll, type ObjectStore } from '../ports/object-store.ts';
 import type { Stores } from '../ports/site.ts';
 import type { DurationMs } from '../units.ts';
 import { acceptorsOf, registerOptions } from './acceptors.ts';
 import { assertControl, type LearnedEntry, parseLink } from './chain.ts';
+import { type ControlCore, call, epochsIn, storesInOrder } from './stores.ts';
+
+export { initControl } from './init.ts';
+export type { ControlCore } from './stores.ts';
 
 /**
  * The control log: who may act, decided entry by entry. Entry n is the value of the register `control/<n>` among the
  * voters that entry n - 1 names, and carries the hash of entry n - 1; the journals hold copies of what was decided.
  */
-
-/** What the control log needs of `Core`: everything but the view that it provides. */
-export type ControlCore = JournalCore & Pick<Core, 'random'>;
 
 /** What a proposer fills in; number and hash follow from the entry before. */
 export type ControlDraft = Omit<ControlEntry, 'v' | 'kind' | 'epoch' | 'previous'>;
@@ -151,17 +149,6 @@ async function highestInJournals(core: ControlCore): Promise<LearnedEntry> {
   });
 }
 
-/** Epochs of the entries in one journal, ascending. Solo entries have names of their own and do not count. */
-export async function epochsIn(core: ControlCore, stores: Stores): Promise<number[]> {
-  const entries = await call(core, stores, (journal, signal) =>
-    Array.fromAsync(listAll(journal, controlPrefix, { signal })),
-  );
-  return entries.flatMap(({ key }) => {
-    const epoch = /^control\/(\d{8})\.json$/.exec(key)?.[1];
-    return epoch === undefined ? [] : [Number(epoch)];
-  });
-}
-
 /** One entry of one journal, if it is there and follows `previous`; what does not is reported and not built on. */
 async function entryIn(
   core: ControlCore,
@@ -237,21 +224,6 @@ async function spread(core: ControlCore, { entry, bytes }: LearnedEntry): Promis
       }
     }),
   );
-}
-
-/** The own store first, the witness last. */
-export function storesInOrder(core: Pick<Core, 'self' | 'sites' | 'witness'>): Stores[] {
-  const sites = [...core.sites.values()].sort((a, b) => Number(b.id === core.self) - Number(a.id === core.self));
-  return core.witness === undefined ? sites : [...sites, core.witness];
-}
-
-/** One bounded call of a journal, the own one included: a view must not hang on a store that is black-holed. */
-export function call<T>(
-  core: Pick<Core, 'clock' | 'settings'>,
-  stores: Stores,
-  run: (journal: ObjectStore, signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  return withDeadline(core.clock, core.settings.peerTimeoutMs, stores.id, (signal) => run(stores.journal, signal));
 }
 
 const told = (error: unknown) => String((error as Error)?.message).slice(0, 200);
