@@ -20,8 +20,8 @@ export interface Address {
 export class Broker {
   readonly clock: () => number;
   readonly store: MessageStore;
-  /** Told when links of a queue must go: it was deleted, or its status forbids them. */
-  onRevoked: (queue: Queue) => void = () => {};
+  /** Told when a queue was deleted or its settings have changed. */
+  onChanged: (queue: Queue) => void = () => {};
   private readonly queues = new Map<string, Queue>();
   private timer: NodeJS.Timeout | undefined;
   private timerAt = Number.POSITIVE_INFINITY;
@@ -94,7 +94,7 @@ export class Broker {
     queue.updatedAt = this.clock();
     if (status !== undefined) queue.status = status;
     this.store.saveQueue(queue);
-    this.onRevoked(queue);
+    this.onChanged(queue);
     return queue;
   }
 
@@ -103,7 +103,7 @@ export class Broker {
     const queue = this.get(name);
     this.queues.delete(queue.name.toLowerCase());
     this.store.deleteQueue(queue);
-    this.onRevoked(queue);
+    this.onChanged(queue);
   }
 
   /** Does what has become due by the clock: schedules, lock losses, expiries. */

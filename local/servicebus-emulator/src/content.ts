@@ -2,24 +2,26 @@ import type { Typed } from 'rhea';
 import {
   type Header,
   readHeader,
+  readLongTtl,
   readMap,
   readMessageId,
   type Sections,
   splitSections,
   type TypedMap,
+  UINT_MAX,
+  withExpiry,
   writeAnnotations,
   writeApplicationProperties,
   writeHeader,
 } from './amqp/sections.ts';
-
-/** A time to live of 2^32-1 ms is how AMQP says "as long as possible". */
-const TTL_MS_UNLIMITED = 0xffff_ffff;
 
 /** What the broker adds when it hands a message out. */
 export interface Stamp {
   deliveryCount: number;
   /** The time to live in force: the message's own, or the queue's where that is shorter. */
   ttlMs: number | undefined;
+  /** Epoch milliseconds. */
+  enqueuedAt: number;
   annotations: TypedMap;
 }
 
@@ -46,7 +48,7 @@ export class MessageContent {
     this.header = readHeader(sections.header);
     this.annotations = readMap(sections.annotations);
     const { ttlMs } = this.header;
-    this.ttlMs = ttlMs === TTL_MS_UNLIMITED ? undefined : ttlMs;
+    this.ttlMs = ttlMs === UINT_MAX ? readLongTtl(sections.properties) : ttlMs;
     const scheduled = this.annotations['x-opt-scheduled-enqueue-time']?.value;
     this.scheduledFor = scheduled instanceof Date ? scheduled.getTime() : undefined;
   }
@@ -68,9 +70,12 @@ export class MessageContent {
 
   /** The bytes to send to a receiver. */
   encode(stamp: Stamp, withBody = true): Buffer {
-    const { properties, applicationProperties, body } = this.sections;
+    const { applicationProperties, body } = this.sections;
+    const { ttlMs, enqueuedAt } = stamp;
+    const properties =
+      ttlMs === undefined ? this.sections.properties : withExpiry(this.sections.properties, enqueuedAt, ttlMs);
     const parts = [
-      writeHeader({ ...this.header, ttlMs: stamp.ttlMs }, stamp.deliveryCount),
+      writeHeader({ ...this.header, ttlMs }, stamp.deliveryCount),
       writeAnnotations(Object.assign(Object.create(null), this.annotations, stamp.annotations)),
     ];
     if (properties) parts.push(properties);

@@ -58,9 +58,10 @@ export async function startServiceBusEmulator(options: EmulatorOptions): Promise
   const admin = new AdminServer(broker, logger);
   const durable = () => new Promise<void>((resolve) => store.whenDurable(resolve));
 
-  async function close(): Promise<void> {
-    await Promise.all([amqp.close(), admin.close()]);
-    broker.close();
+  let closing: Promise<void> | undefined;
+  function close(): Promise<void> {
+    closing ??= Promise.all([amqp.close(), admin.close()]).then(() => broker.close());
+    return closing;
   }
 
   let ports: [number, number];

@@ -76,9 +76,11 @@ export class Queue {
 
   /** Completing counts as receiving. @source https://learn.microsoft.com/dotnet/api/microsoft.servicebus.messaging.entitystatus 2026-11 */
   assertReceivable(): void {
-    if (this.status === 'Disabled' || this.status === 'ReceiveDisabled') {
-      throw entityDisabled(this.name, 'Receiving from');
-    }
+    if (!this.isReceivable) throw entityDisabled(this.name, 'Receiving from');
+  }
+
+  get isReceivable(): boolean {
+    return this.status === 'Active' || this.status === 'SendDisabled';
   }
 
   /**

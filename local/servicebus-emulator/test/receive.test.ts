@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { closeAfterTest, connect, deferred, receiveNone, receiveOne, sendOne, setUp } from './helpers.ts';
+import { connect, deferred, receiveNone, receiveOne, sendOne, setUp } from './helpers.ts';
 
 async function sendNumbers(client: Parameters<typeof sendOne>[0], count: number): Promise<void> {
   const sender = client.createSender('q');
@@ -189,15 +189,21 @@ describe('receiving', () => {
     expect(emulator.queue('q').counts()).toMatchObject({ available: 1, locked: 0 });
   });
 
-  test('the emulator closes while a receiver waits', async () => {
+  test('the emulator closes under a receiver that waits, and the receiver is told', async () => {
     const { client, emulator } = await setUp();
-    const receiving = client.createReceiver('q').receiveMessages(1, { maxWaitTimeInMs: 5_000 });
-    receiving.catch(() => {});
+    const received = deferred<void>();
+    const lost = deferred<unknown>();
+    client.createReceiver('q').subscribe({
+      async processMessage() {
+        received.resolve();
+      },
+      async processError({ error }) {
+        lost.resolve(error);
+      },
+    });
     await sendOne(client);
-    await receiving;
-    const waiting = client.createReceiver('q').receiveMessages(1, { maxWaitTimeInMs: 1_000 });
-    waiting.catch(() => {});
+    await received.promise;
     await emulator.close();
-    closeAfterTest(async () => waiting.catch(() => {}));
+    expect(await lost.promise).toBeDefined();
   });
 });

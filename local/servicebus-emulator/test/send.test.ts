@@ -133,6 +133,18 @@ describe('sending', () => {
     expect(body.equals(received[0]?.body)).toBe(true);
   });
 
+  test('of three messages sent in the same turn, the one that is too large fails and the others do not', async () => {
+    const { client, emulator } = await setUp();
+    const sender = client.createSender('q');
+    await sender.sendMessages({ body: 'opens the link', messageId: 'm0' });
+    const sizes = [10, 262_144, 10];
+    const codes = sizes.map((size, index) =>
+      codeOf(sender.sendMessages({ body: Buffer.alloc(size), messageId: `m${index}` })),
+    );
+    expect(await Promise.all(codes)).toEqual([undefined, 'MessageSizeExceeded', undefined]);
+    expect(emulator.queue('q').counts().active).toBe(3);
+  });
+
   test('a queue that is full refuses with QuotaExceeded and takes messages again once there is room', async () => {
     const { client, emulator } = await setUp({ maxSizeBytes: 2_000 });
     const sender = client.createSender('q');

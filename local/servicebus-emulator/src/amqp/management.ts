@@ -99,17 +99,16 @@ const operations: Record<string, Operation> = {
 /** @throws ServiceBusFault */
 export function handleManagement(options: {
   broker: Broker;
-  address: Address;
+  /** Of the queue or its dead-letter queue. */
+  path: string;
   request: Request;
   reply: (reply: Reply) => void;
 }): void {
-  const { broker, address, request, reply } = options;
+  const { broker, path, request, reply } = options;
   const operation = Object.hasOwn(operations, request.operation) ? operations[request.operation] : undefined;
   if (!operation) throw notImplemented(`The operation '${request.operation}' is not supported.`);
-  // The queue may have been deleted since the link was attached.
-  broker.get(address.queue.name);
   const isMap = typeof request.body === 'object' && request.body !== null;
-  const body = operation(broker, address, (isMap ? request.body : {}) as Body);
+  const body = operation(broker, broker.resolve(path), (isMap ? request.body : {}) as Body);
   broker.rearm();
   const nothingFound = body === undefined && request.operation === 'com.microsoft:peek-message';
   broker.store.whenDurable(() =>

@@ -8,6 +8,7 @@ import {
   type AmqpLink,
   acceptedState,
   answerDrain,
+  isAttached,
   rejectedState,
   settleDelivery,
   types,
@@ -49,7 +50,7 @@ export class OutgoingLink {
 
   /** What credit and the session window leave, less what is under way. A message must not be locked and then not sent. */
   get allowance(): number {
-    if (!this.link.is_open()) return 0;
+    if (!isAttached(this.link)) return 0;
     const { outgoing } = this.link.session;
     const queuedInSession = outgoing.next_delivery_id - outgoing.next_pending_delivery;
     return Math.min(
@@ -133,7 +134,8 @@ export function encodeForReceiver(message: StoredMessage, withBody = true): Buff
     'x-opt-message-state': types.wrap_int(stateCode(message)),
   };
   if (place.kind === 'locked') annotations['x-opt-locked-until'] = types.wrap_timestamp(place.until);
-  return message.content.encode({ deliveryCount: message.deliveryCount, ttlMs: message.ttlMs, annotations }, withBody);
+  const { deliveryCount, ttlMs, content } = message;
+  return content.encode({ deliveryCount, ttlMs, enqueuedAt, annotations }, withBody);
 }
 
 /** Active 0, deferred 1, scheduled 2. @source https://github.com/Azure/azure-sdk-for-js (serviceBusMessage.ts, fromRheaMessage) 2026-11 */

@@ -25,8 +25,8 @@ export interface AmqpDelivery {
   readonly link: AmqpLink;
   /** The outcome the peer reported, fields still typed. */
   readonly remote_state?: { value: Typed[] };
+  settled: boolean;
   remote_settled: boolean;
-  update(settled: boolean, state?: Typed): void;
 }
 
 export interface AmqpSession {
@@ -37,6 +37,7 @@ export interface AmqpSession {
     transfer_window(): number;
   };
   is_open(): boolean;
+  output(performative: object): void;
   each_link(action: (link: AmqpLink) => void): void;
 }
 
@@ -54,6 +55,7 @@ export interface AmqpLink extends EventEmitter {
   readonly snd_settle_mode?: number;
   readonly rcv_settle_mode?: number;
   readonly local: { attach: Record<string, unknown> };
+  readonly state: { readonly open_requests: number };
   credit: number;
   delivery_count: number;
   issue_flow: boolean;
@@ -62,6 +64,7 @@ export interface AmqpLink extends EventEmitter {
   set_source(fields: Terminus): void;
   set_target(fields: Terminus): void;
   is_open(): boolean;
+  is_receiver(): boolean;
   close(error?: { condition: string; description: string }): void;
   /** Sending links only. */
   send(payload: Buffer, tag: Buffer, format: number): AmqpDelivery;
@@ -127,12 +130,38 @@ export function corkWrites(connection: AmqpConnection, socket: Socket): void {
   };
 }
 
-/** Settles what we sent, now and for good. In second settle mode the peer never settles, and rhea would keep it for ever. */
+/** Whether our attach is on the wire. rhea would send a transfer before it, when a flow came together with the peer's. */
+export const isAttached = (link: AmqpLink): boolean => link.is_open() && link.state.open_requests === 0;
+
+/** @source http://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-transport-v1.0-os.html#type-disposition 2026-11 */
+const disposition = types.define_composite({
+  name: 'disposition',
+  code: 0x15,
+  fields: [
+    { name: 'role', type: 'boolean', mandatory: true },
+    { name: 'first', type: 'uint', mandatory: true },
+    { name: 'last', type: 'uint' },
+    { name: 'settled', type: 'boolean' },
+    { name: 'state', type: '*' },
+  ],
+});
+
+/**
+ * Settles a delivery on both sides, in a frame of its own. rhea's `update` would join the first two dispositions of a
+ * turn whatever their outcomes, so that a refusal behind an acceptance went out as accepted; and in second settle mode,
+ * where the peer never settles, it would keep the delivery for ever.
+ */
 export function settleDelivery(delivery: AmqpDelivery, state: Typed): void {
-  // A frame on a session that has ended would break the whole connection.
-  if (!delivery.link.session.is_open()) return;
-  delivery.update(true, state);
+  const { id, link, remote_settled: needsNoAnswer } = delivery;
+  delivery.settled = true;
   delivery.remote_settled = true;
+  // A frame on a session that has ended would break the whole connection.
+  if (!link.session.is_open()) return;
+  if (!needsNoAnswer) {
+    const fields = { role: link.is_receiver(), first: id, last: id, settled: true, state };
+    link.session.output((disposition as unknown as { create(fields: object): object }).create(fields));
+  }
+  link.connection._register();
 }
 
 /** Spends the remaining credit and says so. rhea says nothing when none is left, and the SDK then waits in vain. */

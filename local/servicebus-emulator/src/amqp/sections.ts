@@ -16,6 +16,9 @@ export interface Sections {
   body: Buffer;
 }
 
+/** As a time to live this is how AMQP says "longer than I can count". */
+export const UINT_MAX = 0xffff_ffff;
+
 const HEADER = 0x70;
 const DELIVERY_ANNOTATIONS = 0x71;
 const ANNOTATIONS = 0x72;
@@ -120,19 +123,44 @@ export interface Header {
 
 /** @throws ServiceBusFault `amqp:decode-error` */
 export function readHeader(section: Buffer | undefined): Header {
-  if (!section) return {};
-  const fields = readTyped(section).value as Typed[];
+  const fields = fieldsOf(section);
   const field = (index: number) => fields[index]?.value ?? undefined;
   return { durable: field(0), priority: field(1), ttlMs: field(2) };
 }
 
-/** First field of the properties section, as text. @throws ServiceBusFault `amqp:decode-error` */
-export function readMessageId(section: Buffer | undefined): string | undefined {
-  if (!section) return undefined;
-  const id = (readTyped(section).value as Typed[])[0]?.value;
+/** Fields of the properties section we look at. */
+const MESSAGE_ID = 0;
+const ABSOLUTE_EXPIRY_TIME = 8;
+const CREATION_TIME = 9;
+
+/** The message id as text. @throws ServiceBusFault `amqp:decode-error` */
+export function readMessageId(properties: Buffer | undefined): string | undefined {
+  const id = fieldsOf(properties)[MESSAGE_ID]?.value;
   if (id === undefined || id === null) return undefined;
   return Buffer.isBuffer(id) ? id.toString('hex') : String(id);
 }
+
+/**
+ * The time to live told by creation and expiry time, in milliseconds: how the SDKs write one that the header's 32 bits
+ * cannot hold.
+ * @source https://github.com/Azure/azure-sdk-for-js/blob/main/sdk/core/core-amqp/src/amqpAnnotatedMessage.ts 2026-11
+ */
+export function readLongTtl(properties: Buffer | undefined): number | undefined {
+  const fields = fieldsOf(properties);
+  const [end, start] = [fields[ABSOLUTE_EXPIRY_TIME]?.value, fields[CREATION_TIME]?.value];
+  return end instanceof Date && start instanceof Date ? end.getTime() - start.getTime() : undefined;
+}
+
+/** Where the sender wrote an expiry time, the broker's own stands on output. */
+export function withExpiry(properties: Buffer | undefined, enqueuedAt: number, ttlMs: number): Buffer | undefined {
+  const fields = fieldsOf(properties);
+  if (!(fields[ABSOLUTE_EXPIRY_TIME]?.value instanceof Date)) return properties;
+  fields[ABSOLUTE_EXPIRY_TIME] = types.wrap_timestamp(enqueuedAt + ttlMs);
+  fields[CREATION_TIME] = types.wrap_timestamp(enqueuedAt);
+  return write(PROPERTIES, types.wrap_list(fields));
+}
+
+const fieldsOf = (section: Buffer | undefined): Typed[] => (section ? (readTyped(section).value as Typed[]) : []);
 
 function readTyped(section: Buffer): Typed {
   try {
@@ -148,7 +176,7 @@ export function writeHeader(header: Header, deliveryCount: number): Buffer {
     types.wrap_list([
       header.durable ?? null,
       header.priority === undefined ? null : types.wrap_ubyte(header.priority),
-      header.ttlMs === undefined ? null : types.wrap_uint(header.ttlMs),
+      header.ttlMs === undefined ? null : types.wrap_uint(Math.min(header.ttlMs, UINT_MAX)),
       null,
       types.wrap_uint(deliveryCount),
     ]),

@@ -51,14 +51,6 @@ const MANAGEMENT_KEYS: ReplyKeys = {
   condition: 'errorCondition',
 };
 
-/** What a client has attached to a queue, so that it can be detached when the queue's status says so. */
-interface Attachment {
-  queue: Queue;
-  link: AmqpLink;
-  use: 'send' | 'receive' | 'manage';
-  outgoing?: OutgoingLink;
-}
-
 /** The AMQP side: accepts connections, says which address a link is for, and hands the link to who serves it. */
 export class AmqpServer {
   private readonly broker: Broker;
@@ -66,7 +58,8 @@ export class AmqpServer {
   private readonly container = rhea.create_container({ id: 'servicebus-emulator' });
   private readonly server: Server;
   private readonly connections = new Map<AmqpConnection, Socket>();
-  private readonly attachments = new Map<AmqpLink, Attachment>();
+  /** The links on which clients receive. */
+  private readonly receivers = new Map<AmqpLink, OutgoingLink>();
   private readonly dispatchers = new WeakMap<SubQueue, Dispatcher>();
 
   constructor(broker: Broker, logger: EmulatorLogger) {
@@ -91,7 +84,7 @@ export class AmqpServer {
     this.container.on('session_close', ({ session }) => session.each_link((link: AmqpLink) => this.forget(link)));
     this.container.on('disconnected', ({ connection }) => this.disconnected(connection));
     this.container.on('connection_close', ({ connection }) => this.disconnected(connection));
-    broker.onRevoked = (queue) => this.detachWhatIsForbidden(queue);
+    broker.onChanged = (queue) => this.detachReceivers(queue);
   }
 
   /** @returns the port it listens on. */
@@ -122,22 +115,25 @@ export class AmqpServer {
 
   private disconnected(connection: AmqpConnection): void {
     this.connections.delete(connection);
-    for (const link of this.attachments.keys()) if (link.connection === connection) this.forget(link);
+    for (const link of this.receivers.keys()) if (link.connection === connection) this.forget(link);
   }
 
   /** Locks outlive the link they were taken on. @source https://github.com/Azure/azure-sdk-for-python/issues/31187 2026-11 */
   private forget(link: AmqpLink): void {
-    const attachment = this.attachments.get(link);
-    this.attachments.delete(link);
-    if (attachment?.outgoing) this.dispatcher(attachment.outgoing.sub).remove(attachment.outgoing);
+    const receiver = this.receivers.get(link);
+    this.receivers.delete(link);
+    if (receiver) this.dispatcher(receiver.sub).remove(receiver);
   }
 
   private sessionFlowed(session: AmqpSession): void {
     session.each_link((link) => {
-      const outgoing = this.attachments.get(link)?.outgoing;
-      if (!outgoing) return;
-      this.dispatcher(outgoing.sub).dispatch();
-      outgoing.finishDrain();
+      const receiver = this.receivers.get(link);
+      if (!receiver) return;
+      // Not before rhea has written the attach, which it may have been about to.
+      process.nextTick(() => {
+        this.dispatcher(receiver.sub).dispatch();
+        receiver.finishDrain();
+      });
     });
   }
 
@@ -172,13 +168,12 @@ export class AmqpServer {
     }
     const address = this.broker.resolve(parent?.[1] ?? path);
     if (node === '$management') {
-      this.keep({ queue: address.queue, link, use: 'manage' });
       if (weSend) return;
       answerRequests({
         link,
         findReplyLink: (replyTo) => this.findReplyLink(link, replyTo),
         keys: MANAGEMENT_KEYS,
-        handle: (request, reply) => handleManagement({ broker: this.broker, address, request, reply }),
+        handle: (request, reply) => handleManagement({ broker: this.broker, path: address.sub.path, request, reply }),
       });
       return;
     }
@@ -190,8 +185,7 @@ export class AmqpServer {
     if (sub.isDeadLetter) throw notImplemented('Nothing can be sent to a dead-letter queue.');
     queue.assertSendable();
     link.local.attach.max_message_size = MESSAGE_BYTES_MAX;
-    this.keep({ queue, link, use: 'send' });
-    receiveSends(this.broker, queue, link);
+    receiveSends(this.broker, queue.name, link);
   }
 
   private serveReceiver(link: AmqpLink, queue: Queue, sub: SubQueue): void {
@@ -201,9 +195,9 @@ export class AmqpServer {
     queue.assertReceivable();
     link.local.attach.snd_settle_mode = link.snd_settle_mode;
     link.local.attach.rcv_settle_mode = link.rcv_settle_mode;
-    const outgoing = new OutgoingLink({ broker: this.broker, queue, sub, link });
-    this.keep({ queue, link, use: 'receive', outgoing });
-    this.dispatcher(sub).add(outgoing);
+    const receiver = new OutgoingLink({ broker: this.broker, queue, sub, link });
+    this.receivers.set(link, receiver);
+    this.dispatcher(sub).add(receiver);
   }
 
   /** Any token is good, but as in the service there is none for a queue that does not exist. */
@@ -231,23 +225,13 @@ export class AmqpServer {
     return requests.connection.find_sender((link) => link.target?.address === replyTo || link.name === replyTo);
   }
 
-  private keep(attachment: Attachment): void {
-    this.attachments.set(attachment.link, attachment);
-  }
-
-  private detachWhatIsForbidden(queue: Queue): void {
-    const isGone = this.broker.find(queue.name) !== queue;
-    const { status } = queue;
-    for (const { link, queue: attached, use } of [...this.attachments.values()]) {
-      if (attached !== queue) continue;
-      let fault: ServiceBusFault | undefined;
-      if (isGone) fault = entityNotFound(queue.name);
-      else if (use === 'send' && (status === 'Disabled' || status === 'SendDisabled')) {
-        fault = entityDisabled(queue.name, 'Sending to');
-      } else if (use === 'receive' && (status === 'Disabled' || status === 'ReceiveDisabled')) {
-        fault = entityDisabled(queue.name, 'Receiving from');
-      }
-      if (!fault) continue;
+  private detachReceivers(queue: Queue): void {
+    let fault: ServiceBusFault | undefined;
+    if (this.broker.find(queue.name) !== queue) fault = entityNotFound(queue.name);
+    else if (!queue.isReceivable) fault = entityDisabled(queue.name, 'Receiving from');
+    if (!fault) return;
+    for (const [link, receiver] of [...this.receivers]) {
+      if (receiver.queue !== queue) continue;
       this.forget(link);
       link.close({ condition: fault.condition, description: fault.message });
     }
