@@ -1,0 +1,58 @@
+import type { SQSRecord } from 'aws-lambda';
+import type { Hono } from 'hono';
+import { type AzureSite, connectAzureSite } from '../functions-azure/adapters/site.ts';
+import { assembleCore } from '../runtime/core.ts';
+import { once } from '../runtime/lazy.ts';
+import { version } from '../runtime/version.ts';
+import type { ApiEnv } from '../shared/api/env.ts';
+import type { Core } from '../shared/core.ts';
+import { ConfigError } from '../shared/errors.ts';
+import { lambdaPayloadBytesMax } from '../shared/limits.ts';
+import type { LeasedMessage, Queue } from '../shared/ports/queue.ts';
+import { type AwsSite, connectAwsSite, connectS3Stores } from './adapters/site.ts';
+
+/**
+ * Bytes of a body that still fit Lambda's limit: base64 makes four of three, and the rest of the event (headers, for the
+ * most part) is given 64 KiB.
+ */
+const bodyBytesMax = Math.floor(((lambdaPayloadBytesMax - 64 * 1024) * 3) / 4);
+
+const connect = { aws: connectAwsSite, azure: connectAzureSite, witness: connectS3Stores };
+const assembled = once(async () => {
+  const { config, own, core } = await assembleCore<AwsSite | AzureSite>(import.meta.dirname, process.env, connect);
+  const site = config.sites[own.id]!;
+  if (own.cloud === 'aws' && site.cloud === 'aws') return { config, own, core, queues: site.queues };
+  throw new ConfigError('HOLDFAST_SITE', `HOLDFAST_SITE: '${own.id}' must be a site of AWS: this is Lambda`);
+});
+
+/** The core of this process, made once; nothing is connected before it is used. */
+export const wire = async (): Promise<Core> => (await assembled()).core;
+
+/** What the worker needs to settle messages beside the core. */
+export interface SqsWire {
+  core: Core;
+  /** The queue that a message came from. */
+  queueOf(record: Pick<SQSRecord, 'eventSourceARN'>): Queue;
+  leasedMessage(record: SQSRecord): LeasedMessage;
+}
+
+export const wireSqs = once(async (): Promise<SqsWire> => {
+  const [{ core, own, queues }, { sqsLeasedMessage }] = await Promise.all([assembled(), import('./adapters/queue.ts')]);
+  const intake = new URL(queues.intake).pathname.split('/').at(-1);
+  return {
+    core,
+    queueOf: ({ eventSourceARN }) => (eventSourceARN.split(':').at(-1) === intake ? own.intake : own.work),
+    leasedMessage: sqsLeasedMessage,
+  };
+});
+
+export const wireApi = once(async (): Promise<Hono<ApiEnv>> => {
+  const [{ config, core, own }, { createApi }] = await Promise.all([assembled(), import('../shared/api/index.ts')]);
+  return createApi(core, {
+    bodyBytesMax,
+    responseBytesMax: bodyBytesMax,
+    presign: own.presigners,
+    cors: config.cors,
+    version,
+  });
+});

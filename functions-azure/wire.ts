@@ -1,0 +1,35 @@
+import { type AwsSite, connectAwsSite, connectS3Stores } from '../functions-aws/adapters/site.ts';
+import { assembleCore } from '../runtime/core.ts';
+import { once } from '../runtime/lazy.ts';
+import { version } from '../runtime/version.ts';
+import type { Core } from '../shared/core.ts';
+import { ConfigError } from '../shared/errors.ts';
+import { functionsBodyBytesMax } from '../shared/limits.ts';
+import { type AzureSite, connectAzureSite } from './adapters/site.ts';
+
+const connect = { aws: connectAwsSite, azure: connectAzureSite, witness: connectS3Stores };
+const assembled = once(async () => {
+  const { own, ...rest } = await assembleCore<AwsSite | AzureSite>(import.meta.dirname, process.env, connect);
+  if (own.cloud === 'azure') return { own, ...rest };
+  throw new ConfigError('HOLDFAST_SITE', `HOLDFAST_SITE: '${own.id}' must be a site of Azure: this is Azure Functions`);
+});
+
+/** The core of this process, made once; nothing is connected before it is used. */
+export const wire = async (): Promise<Core> => (await assembled()).core;
+
+/** With the own site, of which the worker's trigger needs more than the ports tell. */
+export const wireSite = async (): Promise<{ core: Core; own: Pick<AzureSite, 'intake' | 'work'> }> => assembled();
+
+/** A request in, a response out, both streamed. */
+export type Fetch = (request: Request) => Response | Promise<Response>;
+
+export const wireApi = once(async (): Promise<Fetch> => {
+  const [{ config, core, own }, { createApi }] = await Promise.all([assembled(), import('../shared/api/index.ts')]);
+  const app = createApi(core, {
+    bodyBytesMax: functionsBodyBytesMax,
+    presign: own.presigners,
+    cors: config.cors,
+    version,
+  });
+  return (request) => app.fetch(request);
+});
