@@ -32,11 +32,22 @@ export function refuseEncoding(request: Request): void {
 export async function* boundedBody(request: Request, bytesMax: number, instead?: string): AsyncGenerator<Uint8Array> {
   if (Number(request.headers.get('content-length') ?? 0) > bytesMax) throw tooLarge(bytesMax, instead);
   if (request.body === null) return;
+  // A reader of our own: leaving a `for await` would cancel the body, and with it the connection that is to carry the
+  // refusal.
+  const reader = (request.body as ReadableStream<Uint8Array>).getReader();
   let bytes = 0;
-  for await (const chunk of request.body as unknown as AsyncIterable<Uint8Array>) {
-    bytes += chunk.byteLength;
-    if (bytes > bytesMax) throw tooLarge(bytesMax, instead);
-    yield chunk;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read().catch(() => {
+        throw badRequest('request_cut_off', 'The request body was cut off.');
+      });
+      if (done) return;
+      bytes += value.byteLength;
+      if (bytes > bytesMax) throw tooLarge(bytesMax, instead);
+      yield value;
+    }
+  } finally {
+    reader.releaseLock();
   }
 }
 

@@ -1,3 +1,4 @@
+import { codeOf } from '../errors.ts';
 import {
   type Acceptance,
   acceptanceSchema,
@@ -173,7 +174,12 @@ async function write(intent: Intent, placement: Placement, known: Acceptance | u
   const at = known?.at ?? core.clock.now();
   if (known === undefined) await claimKey(intent, placement);
   const input = await inputOf(intent, known);
-  if (input !== undefined) await mirrorFile(core, placement, input);
+  if (input !== undefined)
+    await mirrorFile(core, placement, input).catch(async (error) => {
+      // Purged, perhaps, between our two looks at it.
+      if (codeOf(error) === 'content_missing') await backOffIfDeleted(intent, placement);
+      throw error;
+    });
   const hint = canonicalBytes({ at });
   await placement.each((site, signal) => site.state.putIfAbsent(openKey(tenant, batch), hint, { signal }));
   const manifestBytes = factBytes(manifest);

@@ -102,6 +102,9 @@ async function health(core: ApiCore, options: ApiOptions) {
   };
 }
 
+/** What `/ops/v1/health` answers. */
+export type Health = Awaited<ReturnType<typeof health>>;
+
 async function probe(core: ApiCore, voter: Stores, part: 'journal' | 'state') {
   const startedAt = core.clock.now();
   try {

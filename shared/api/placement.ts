@@ -16,13 +16,17 @@ export class Placement {
   readonly control: ControlEntry;
   readonly #core: ApiCore;
   readonly #boundTo: SiteId | null;
+  /** What the control entry wants written … */
+  readonly #wanted: ReadonlySet<SiteId>;
+  /** … and what of it was not given up by policy. */
   readonly #answering: Set<SiteId>;
 
   constructor(core: ApiCore, control: ControlEntry, boundTo: SiteId | null) {
     this.control = control;
     this.#core = core;
     this.#boundTo = boundTo;
-    this.#answering = new Set(writableSites(core, control));
+    this.#wanted = new Set(writableSites(core, control));
+    this.#answering = new Set(this.#wanted);
   }
 
   /** Sites that have taken everything so far, the own one first. */
@@ -41,9 +45,9 @@ export class Placement {
     return this.#answering.size > 1 ? 'dual' : 'single';
   }
 
-  /** True if every site that `control` wants written has taken everything. */
+  /** True if `control`, read later, wants no site written that this placement left out. */
   covers(control: ControlEntry): boolean {
-    return writableSites(this.#core, control).every((id) => this.#answering.has(id));
+    return writableSites(this.#core, control).every((id) => this.#wanted.has(id));
   }
 
   /**
