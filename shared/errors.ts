@@ -5,17 +5,19 @@
 
 /** What every error of ours carries: a stable `code`, the class name in `name`, facts as fields, and the `cause`. */
 export abstract class HoldfastError extends Error {
+  /** Written out in each class: a bundler may rename classes. */
+  abstract override readonly name: string;
   /** Stable, snake_case, safe to branch on and to show. */
   readonly code: string;
   constructor(code: string, message: string, options?: { cause?: unknown }) {
     super(message, options);
-    this.name = new.target.name;
     this.code = code;
   }
 }
 
 /** Throttled, or a time-out before anything was sent: try again later. */
 export class TransientError extends HoldfastError {
+  override readonly name = 'TransientError';
   /** How long the other side asked us to wait; absent where it said nothing. */
   readonly retryAfterMs?: number;
   constructor(code: string, message: string, options?: { cause?: unknown; retryAfterMs?: number }) {
@@ -25,13 +27,18 @@ export class TransientError extends HoldfastError {
 }
 
 /** The job itself is at fault wherever it runs: dead-letter, or answer the line with an error. */
-export class PermanentJobError extends HoldfastError {}
+export class PermanentJobError extends HoldfastError {
+  override readonly name = 'PermanentJobError';
+}
 
 /** The reply was lost after sending: look before retrying, the effect may have happened. */
-export class OutcomeUnknownError extends HoldfastError {}
+export class OutcomeUnknownError extends HoldfastError {
+  override readonly name = 'OutcomeUnknownError';
+}
 
 /** The endpoint refuses everyone (refused, DNS, credentials, 5xx): feeds the verdict, spends no attempt. */
 export class SiteUnavailableError extends HoldfastError {
+  override readonly name = 'SiteUnavailableError';
   /** Name of the store, queue or backend that did not serve. */
   readonly where: string;
   constructor(code: string, message: string, where: string, options?: { cause?: unknown }) {
@@ -41,10 +48,13 @@ export class SiteUnavailableError extends HoldfastError {
 }
 
 /** We were fenced off: stop quietly, no retry, no dead-letter. */
-export class StaleEpochError extends HoldfastError {}
+export class StaleEpochError extends HoldfastError {
+  override readonly name = 'StaleEpochError';
+}
 
 /** Refuse to start: names key, value and rule. */
 export class ConfigError extends HoldfastError {
+  override readonly name = 'ConfigError';
   readonly key: string;
   constructor(key: string, message: string, options?: { cause?: unknown }) {
     super('config_invalid', message, options);
@@ -53,7 +63,9 @@ export class ConfigError extends HoldfastError {
 }
 
 /** Our own bug: fail loudly. */
-export class InvariantError extends HoldfastError {}
+export class InvariantError extends HoldfastError {
+  override readonly name = 'InvariantError';
+}
 
 /** The `code` of an error of ours, from whichever bundle it came; `undefined` for anything else. */
 export function codeOf(error: unknown): string | undefined {
