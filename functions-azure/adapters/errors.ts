@@ -1,6 +1,6 @@
 import {
   codeOf,
-  type HoldfastError,
+  HoldfastError,
   InvariantError,
   OutcomeUnknownError,
   SiteUnavailableError,
@@ -80,17 +80,27 @@ export function statusOf(error: unknown): number | undefined {
 }
 
 /** Where nothing, or nothing that can be relied on, was answered. */
-export function unanswered(error: unknown, code: string, where: string, effect: Effect): HoldfastError {
+function unanswered(error: unknown, code: string, where: string, effect: Effect): HoldfastError {
   const reason = error instanceof Error ? error.message : String(error);
-  const notSent = NOT_SENT.get(codeOf(error) ?? '');
+  const notSent = NOT_SENT.get(networkCodeOf(error));
   if (notSent !== undefined || effect === 'repeatable') {
-    return new SiteUnavailableError(notSent ?? code, `${where}: ${reason}`, where, { cause: error });
+    const late = codeOf(error) === 'HOLDFAST_NO_REPLY';
+    return new SiteUnavailableError(notSent ?? (late ? 'timeout' : code), `${where}: ${reason}`, where, {
+      cause: error,
+    });
   }
   return new OutcomeUnknownError('write_outcome_unknown', `${where}: ${reason}`, { cause: error });
 }
 
+/** Service Bus puts the code of a failed connection into the text of a general error. */
+function networkCodeOf(error: unknown): string {
+  const code = codeOf(error) ?? '';
+  if (code !== 'GeneralError') return code;
+  return [...NOT_SENT.keys()].find((known) => String((error as Error).message).includes(`${known}:`)) ?? code;
+}
+
 /** Errors of `@azure/identity`: no token could be had. */
-export function isCredentialError(error: unknown): boolean {
+function isCredentialError(error: unknown): boolean {
   const name = (error as { name?: unknown } | null)?.name;
   return typeof name === 'string' && /^(Aggregate)?AuthenticationError$|^CredentialUnavailableError$/.test(name);
 }
@@ -102,4 +112,48 @@ function retryAfterMs(error: unknown): DurationMs | undefined {
   if (ms >= 0) return ms;
   const seconds = Number(headers?.get('retry-after') ?? Number.NaN);
   return seconds >= 0 ? seconds * 1000 : undefined;
+}
+
+/** What a `ServiceBusError` of each code means; codes that are not here are connections that failed. */
+const SERVICE_BUS_CODES = new Map<string, (says: string, where: string, cause: { cause: unknown }) => HoldfastError>([
+  ['UnauthorizedAccess', (says, where, cause) => new SiteUnavailableError('credentials', says, where, cause)],
+  ['MessagingEntityNotFound', (says, where, cause) => new SiteUnavailableError('store_missing', says, where, cause)],
+  ['MessagingEntityDisabled', (says, where, cause) => new SiteUnavailableError('queue_disabled', says, where, cause)],
+  [
+    'ServiceBusy',
+    (says, _, cause) => new TransientError('throttled', says, { ...cause, retryAfterMs: SERVICE_BUSY_MS }),
+  ],
+  ['QuotaExceeded', (says, _, cause) => new TransientError('quota_exceeded', says, cause)],
+  ['MessageSizeExceeded', (says, _, cause) => new InvariantError('message_too_large', says, cause)],
+]);
+
+/** @source https://learn.microsoft.com/azure/service-bus-messaging/service-bus-throttling (2026-11-20) */
+const SERVICE_BUSY_MS = 10_000;
+
+/**
+ * What a failed call of Service Bus means, over AMQP or, for its administration, over HTTP.
+ *
+ * | answer | error |
+ * | --- | --- |
+ * | UnauthorizedAccess, 401, 403 | `SiteUnavailableError` `credentials` |
+ * | MessagingEntityNotFound, 404; MessagingEntityDisabled | `SiteUnavailableError` `store_missing`, `queue_disabled` |
+ * | ServiceBusy, 429, 503; QuotaExceeded (the queue is full) | `TransientError` `throttled`, `quota_exceeded` |
+ * | MessageSizeExceeded, other 4xx | `InvariantError` |
+ * | everything else | `SiteUnavailableError`: sending and settling again do no harm |
+ *
+ * @source https://learn.microsoft.com/azure/service-bus-messaging/service-bus-messaging-exceptions-latest (2026-11-20)
+ */
+export function serviceBusError(error: unknown, where: string): HoldfastError {
+  if (error instanceof HoldfastError) return error;
+  const code = codeOf(error) ?? '';
+  const known = SERVICE_BUS_CODES.get(code);
+  if (known !== undefined) return known(`${where}: ${code}`, where, { cause: error });
+  const status = statusOf(error);
+  const cause = { cause: error };
+  if (status === 404) return new SiteUnavailableError('store_missing', `${where}: ${status} ${code}`, where, cause);
+  if (status === 503)
+    return new TransientError('throttled', `${where}: 503`, { ...cause, retryAfterMs: retryAfterMs(error) });
+  return status === undefined
+    ? unanswered(error, 'connection_lost', where, 'repeatable')
+    : blobError(error, where, 'repeatable');
 }

@@ -19,8 +19,11 @@ export const defaultTimeouts: Timeouts = { connectMs: 5_000, requestMs: 5_000 };
 /** Bytes are given a second for each MiB beyond what a small request is given. */
 const MS_PER_MIB = 1_000;
 
-/** How often a call that surely had no effect is made, the first time included, and the pauses between. */
+/** The pauses between a call that surely had no effect and its repetitions. */
 const RETRY_PAUSES_MS = [100, 400];
+
+/** A call that has taken this long is not made again: one connection that died in its middle may have cost 5 s. */
+const RETRY_WITHIN_MS = 6_000;
 
 /**
  * Connections that give up after `connectMs`. Without this a black-holed endpoint would look like a lost reply: Node's
@@ -70,7 +73,8 @@ export async function attempt<T>(
     return await call(options.signal ? AbortSignal.any([options.signal, deadline.signal]) : deadline.signal);
   } catch (error) {
     options.signal?.throwIfAborted();
-    throw translate(deadline.signal.aborted ? new Error(`no reply within ${ms} ms`) : error);
+    if (!deadline.signal.aborted) throw translate(error);
+    throw translate(Object.assign(new Error(`no reply within ${ms} ms`), { code: 'HOLDFAST_NO_REPLY' }));
   } finally {
     clearTimeout(timer);
   }
@@ -78,11 +82,12 @@ export async function attempt<T>(
 
 /** Repeats a call whose failure proves that it had no effect: throttled, refused, a 5xx to a repeatable call. */
 export async function retryBriefly<T>(options: CallOptions, call: () => Promise<T>): Promise<T> {
+  const started = performance.now();
   for (const pauseMs of RETRY_PAUSES_MS) {
     try {
       return await call();
     } catch (error) {
-      if (!isWorthRetrying(error, pauseMs)) throw error;
+      if (!isWorthRetrying(error, pauseMs) || performance.now() - started > RETRY_WITHIN_MS) throw error;
     }
     await sleep(pauseMs, undefined, { signal: options.signal }).catch(() => options.signal?.throwIfAborted());
   }
@@ -92,6 +97,7 @@ export async function retryBriefly<T>(options: CallOptions, call: () => Promise<
 function isWorthRetrying(error: unknown, pauseMs: DurationMs): boolean {
   const { name, code, retryAfterMs } = error as { name?: string; code?: string; retryAfterMs?: DurationMs };
   if (name === 'TransientError') return (retryAfterMs ?? 0) <= pauseMs;
-  // What took its whole time once would take it again, and credentials do not get better in a second.
-  return name === 'SiteUnavailableError' && code !== 'timeout' && code !== 'credentials' && code !== 'store_missing';
+  // What took its whole time once would take it again, and these do not get better in a second.
+  const lasting = ['timeout', 'credentials', 'store_missing', 'queue_disabled'];
+  return name === 'SiteUnavailableError' && !lasting.includes(code ?? '');
 }

@@ -331,9 +331,9 @@ function refusedCreate(error: unknown): PutResult {
   throw error;
 }
 
-/** A missing blob is a value; a missing container is not. */
+/** A missing blob is a value. A missing container is not, nor a 404 that somebody else answers with. */
 function orNothing(error: unknown): undefined {
-  if (statusOf(error) !== 404 || blobCodeOf(error) === 'ContainerNotFound') throw error;
+  if (statusOf(error) !== 404 || blobCodeOf(error) !== 'BlobNotFound') throw error;
 }
 
 function withoutBytes(found: { etag: ETag } | undefined): StoredStream | undefined {

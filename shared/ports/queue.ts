@@ -38,7 +38,10 @@ export interface Queue {
 }
 
 export interface OutgoingMessage {
-  /** Text, at most 256 KiB in UTF-8. */
+  /**
+   * Text, at most 250 KiB in UTF-8: Service Bus Standard takes 256 KiB with everything around it.
+   * @source https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas (2026-11)
+   */
   body: string;
   /** Unique to this sending; for tracing only. */
   id: string;

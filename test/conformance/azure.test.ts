@@ -1,35 +1,47 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { BlobServiceClient } from '@azure/storage-blob';
-import { blobStore } from '../../functions-azure/adapters/store.ts';
-import { type BlobEmulator, connectionStringTo } from '../../local/azure-emulator/blob.ts';
+import { type AzureSite, connectAzureSite } from '../../functions-azure/adapters/site.ts';
+import type { BlobEmulator } from '../../local/azure-emulator/blob.ts';
+import { startServiceBusEmulator } from '../../local/servicebus-emulator/src/index.ts';
 import type { StateStore } from '../../shared/ports/object-store.ts';
 import { spawnEmulator } from './azure-emulator.ts';
+import { startDoor } from './door.ts';
 import { startLossyProxy } from './lossy-proxy.ts';
 import { objectStoreConformance, type StoreUnderTest, stateStoreConformance } from './object-store.ts';
+import { type QueueUnderTest, queueConformance } from './queue.ts';
 
-async function blob(): Promise<StoreUnderTest<StateStore>> {
+const LOCK_MS = 5_000;
+
+const siteWith = (services: Partial<Parameters<typeof connectAzureSite>[0]>): AzureSite =>
+  connectAzureSite({
+    id: 'azure',
+    blobEndpoint: 'http://127.0.0.1:9',
+    serviceBusNamespace: '127.0.0.1',
+    journalContainer: 'journal',
+    journalVersioned: true,
+    stateContainer: 'state',
+    intakeQueue: 'intake',
+    workQueue: 'work',
+    ...services,
+  });
+
+const blob = (part: 'journal' | 'state') => async (): Promise<StoreUnderTest<StateStore>> => {
   const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-blob-'));
+  // In a process of its own, so that this one's memory is the adapter's.
   const emulator = await spawnEmulator<BlobEmulator>('local/azure-emulator/blob.ts', 'startBlobEmulator', {
     dataDir,
-    containers: ['state'],
+    containers: ['journal', 'state'],
   });
-  const { origin, pathname } = new URL(emulator.ready.endpoint);
+  const { endpoint, connectionString } = emulator.ready;
+  const { origin } = new URL(endpoint);
   const proxy = await startLossyProxy(origin, (method, url) => {
     const operation = new URL(url, origin).searchParams.get('comp');
     return method === 'PUT' && (operation === null || operation === 'blocklist');
   });
-  const service = BlobServiceClient.fromConnectionString(connectionStringTo(`${proxy.url}${pathname}`), {
-    retryOptions: { maxTries: 1 },
-  });
-  const store = blobStore({
-    name: 'azure/state',
-    container: service.getContainerClient('state'),
-    versioned: true,
-  });
+  const site = siteWith({ storageConnectionString: connectionString.replace(origin, proxy.url) });
   return {
-    store,
+    store: site[part] as StateStore,
     network: {
       ...proxy.network,
       // A client in this process needs some turns to see that its idle connections were closed; a request on one of them
@@ -40,12 +52,41 @@ async function blob(): Promise<StoreUnderTest<StateStore>> {
       },
     },
     async close() {
+      await site.close();
       await proxy.close();
       await emulator.kill();
       await rm(dataDir, { recursive: true });
     },
   };
-}
+};
 
-objectStoreConformance('Blob', blob);
-stateStoreConformance('Blob', blob);
+const serviceBus = async (): Promise<QueueUnderTest> => {
+  const emulator = await startServiceBusEmulator({
+    queues: [{ name: 'work', lockDurationMs: LOCK_MS, maxDeliveryCount: 1_000 }],
+  });
+  const amqp = await startDoor(emulator.amqpPort);
+  const administration = await startDoor(emulator.adminPort);
+  const site = siteWith({
+    serviceBusConnectionString: emulator.connectionString.replace(`:${emulator.amqpPort}`, `:${amqp.port}`),
+    administrationEndpoint: `http://127.0.0.1:${administration.port}`,
+  });
+  return {
+    queue: site.work,
+    leaseMs: LOCK_MS,
+    pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    network: {
+      refuse: async (on) => {
+        await Promise.all([amqp.refuse(on), administration.refuse(on)]);
+      },
+    },
+    async close() {
+      await site.close();
+      await Promise.all([amqp.close(), administration.close()]);
+      await emulator.close();
+    },
+  };
+};
+
+objectStoreConformance('Blob, versioned', blob('journal'));
+stateStoreConformance('Blob', blob('state'));
+queueConformance('Service Bus', serviceBus);
