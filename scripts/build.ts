@@ -1,4 +1,5 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { builtinModules } from 'node:module';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
 import { parse } from 'yaml';
@@ -31,10 +32,9 @@ export async function buildFunctions(out = join(root, 'dist')): Promise<BundleSi
       chunkNames: 'chunk-[hash]',
       format: 'esm',
       splitting: true,
-      // Packages written before ES modules ask for Node's own by `require`.
-      banner: {
-        js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
-      },
+      // For packages that ask for something by a `require` which esbuild cannot see through.
+      banner: { js: "const require = process.getBuiltinModule('module').createRequire(import.meta.url);" },
+      plugins: [builtinsAsTheyAre],
     });
     sizes.push(...sizesOf(metafile, cloud));
     await copyConfig(folder);
@@ -69,6 +69,21 @@ const common = {
   metafile: true,
   logLevel: 'warning',
 } satisfies BuildOptions;
+
+/**
+ * Takes Node's own modules as they are, without the ES module that Node makes of each: making that of `http` reads every
+ * export, one of which loads the whole of `fetch` (25 ms).
+ */
+const builtinsAsTheyAre: Plugin = {
+  name: 'builtins-as-they-are',
+  setup(build) {
+    const names = new RegExp(`^(node:)?(${builtinModules.join('|')})$`);
+    build.onResolve({ filter: names }, ({ path }) => ({ path, namespace: 'builtin' }));
+    build.onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
+    }));
+  },
+};
 
 /** `main.ts` loads `./handlers/x.ts` when `x` is first called; built, that is `./x.mjs`. */
 const handlersBeside: Plugin = {
