@@ -69,7 +69,7 @@ const BUSY = new Set(['ConditionalRequestConflict', 'OperationAborted', 'Request
  * | --- | --- |
  * | 401, 403, expired or unknown tokens, no credentials to be had | `SiteUnavailableError` `credentials` |
  * | no such bucket or queue, the key that encrypts it refused | `SiteUnavailableError` `store_missing`, `encryption_key` |
- * | 429, 503, SlowDown and its like | `TransientError` `throttled`, with what `Retry-After` says |
+ * | 429, SlowDown and its like, any 503 to what is `repeatable` | `TransientError` `throttled`, with what `Retry-After` says |
  * | 409 ConditionalRequestConflict, OperationAborted; 400 RequestTimeout | `TransientError` `conflict` |
  * | other 5xx, connection lost, no reply in time | `OutcomeUnknownError` of a write, else `SiteUnavailableError` |
  * | refused, no such host, no connection in time | `SiteUnavailableError`: nothing was sent |
@@ -85,7 +85,8 @@ export function awsError(error: unknown, where: string, effect: Effect): Holdfas
   const says = `${where}: ${status ?? ''} ${code}`;
   const cause = { cause: error };
   if (MISSING.has(code)) return new SiteUnavailableError('store_missing', says, where, cause);
-  if (THROTTLED.has(code) || status === 429 || status === 503) {
+  // A 503 without one of these codes may come from anything on the way, and so says nothing about a write.
+  if (THROTTLED.has(code) || status === 429 || (status === 503 && effect === 'repeatable')) {
     return new TransientError('throttled', says, { ...cause, retryAfterMs: retryAfterMs(error) });
   }
   if (/^KMS\.|^Kms/.test(code)) return new SiteUnavailableError('encryption_key', says, where, cause);

@@ -70,7 +70,9 @@ export function connectAwsSite(config: AwsSiteConfig): AwsSite {
   const clients: { destroy(): void }[] = [];
   const sqs = once(async () => {
     const { sqsClient } = await import('./sqs-client.ts');
-    const client = sqsClient({ ...config, timeouts });
+    // A queue's address says where it is; S3 may be elsewhere, behind another route.
+    const endpoint = config.endpoint && new URL(config.intakeQueueUrl).origin;
+    const client = sqsClient({ ...config, endpoint, timeouts });
     clients.push(client);
     return client;
   });

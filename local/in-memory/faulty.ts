@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { TransientError } from '../../shared/errors.ts';
+import { SiteUnavailableError } from '../../shared/errors.ts';
 import {
   resolveLostCreate,
   resolveLostReplace,
@@ -14,12 +14,12 @@ import type { QueueOp } from './queue.ts';
 
 /**
  * A store with faults between it and its caller, who sees what a real adapter would let through: lost replies of
- * writes are read back (under the same faults), lost replies of reads are time-outs.
+ * writes are read back (under the same faults); a read whose reply is lost finds the store unavailable.
  */
 export function faultyStore(inner: StateStore, faults: Faults<StoreOp>): StateStore {
   const { name } = inner;
   const read = <T>(op: StoreOp, key: string, call: () => Promise<T>, signal?: AbortSignal) =>
-    faults.apply(name, op, key, call, signal).catch(readsAgain);
+    faults.apply(name, op, key, call, signal).catch(noReply(name));
   const store: StateStore = {
     name,
     putIfAbsent(key, body, options = {}) {
@@ -70,12 +70,11 @@ export function faultyStore(inner: StateStore, faults: Faults<StoreOp>): StateSt
 export function faultyQueue(inner: Queue, faults: Faults<QueueOp>): Queue {
   const { name } = inner;
   const under = <T>(op: QueueOp, id: string, call: () => Promise<T>, signal?: AbortSignal) =>
-    faults.apply(name, op, id, call, signal).catch(readsAgain);
+    faults.apply(name, op, id, call, signal).catch(noReply(name));
   return {
     name,
-    // A lost reply to a sending stays an unknown outcome: nothing can be read back, and sending again is harmless.
     send: (messages, options) =>
-      faults.apply(name, 'send', messages[0]?.id ?? '', () => inner.send(messages, options), options?.signal),
+      under('send', messages[0]?.id ?? '', () => inner.send(messages, options), options?.signal),
     receive: (options) => under('receive', '', () => inner.receive(options), options?.signal),
     complete: (message, options) =>
       under('complete', message.id, () => inner.complete(message, options), options?.signal),
@@ -90,8 +89,10 @@ export function faultyQueue(inner: Queue, faults: Faults<QueueOp>): Queue {
   };
 }
 
-/** What can simply be asked again has no unknown outcome: its lost reply is a time-out. */
-function readsAgain(error: unknown): never {
-  if ((error as Error).name !== 'OutcomeUnknownError') throw error;
-  throw new TransientError('timeout', (error as Error).message, { cause: error });
+/** What does no harm when it is asked again has no unknown outcome: without a reply its service is unavailable. */
+function noReply(where: string): (error: unknown) => never {
+  return (error) => {
+    if ((error as Error).name !== 'OutcomeUnknownError') throw error;
+    throw new SiteUnavailableError('connection_lost', (error as Error).message, where, { cause: error });
+  };
 }
