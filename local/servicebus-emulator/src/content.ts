@@ -1,6 +1,5 @@
 import type { Typed } from 'rhea';
 import {
-  type Header,
   readHeader,
   readLongTtl,
   readMap,
@@ -27,30 +26,18 @@ export interface Stamp {
 
 /** What a sender sent, unchanged unless a settlement modified its application properties. */
 export class MessageContent {
-  readonly ttlMs: number | undefined;
-  /** When the sender wants it enqueued, in epoch milliseconds. */
-  readonly scheduledFor: number | undefined;
   private readonly sections: Sections;
-  private readonly header: Header;
-  private readonly annotations: TypedMap;
 
   /**
-   * Keeps a copy of the bytes.
+   * Keeps the bytes, not a copy.
    * @throws ServiceBusFault `amqp:decode-error` where they are not an AMQP message.
    */
-  static decode(encoded: Buffer): MessageContent {
-    // The bytes are a view into a socket buffer that would be kept whole.
-    return new MessageContent(splitSections(Buffer.from(encoded)));
+  static of(encoded: Buffer): MessageContent {
+    return new MessageContent(splitSections(encoded));
   }
 
   private constructor(sections: Sections) {
     this.sections = sections;
-    this.header = readHeader(sections.header);
-    this.annotations = readMap(sections.annotations);
-    const { ttlMs } = this.header;
-    this.ttlMs = ttlMs === UINT_MAX ? readLongTtl(sections.properties) : ttlMs;
-    const scheduled = this.annotations['x-opt-scheduled-enqueue-time']?.value;
-    this.scheduledFor = scheduled instanceof Date ? scheduled.getTime() : undefined;
   }
 
   /** The message id as text; `undefined` where the sender gave none. */
@@ -58,25 +45,37 @@ export class MessageContent {
     return readMessageId(this.sections.properties);
   }
 
+  /** The time to live the sender asked for, in milliseconds. */
+  get ttlMs(): number | undefined {
+    const { ttlMs } = readHeader(this.sections.header);
+    return ttlMs === UINT_MAX ? readLongTtl(this.sections.properties) : ttlMs;
+  }
+
+  /** When the sender wants it enqueued, in epoch milliseconds. */
+  get scheduledFor(): number | undefined {
+    const scheduled = readMap(this.sections.annotations)['x-opt-scheduled-enqueue-time']?.value;
+    return scheduled instanceof Date ? scheduled.getTime() : undefined;
+  }
+
   /** Bytes that count towards the size of the queue. */
   get bytes(): number {
     return this.parts().reduce((sum, part) => sum + part.length, 0);
   }
 
-  /** The bytes to keep on disk; `decode` takes them back. */
+  /** The bytes to keep on disk; `of` takes them back. */
   toBuffer(): Buffer {
     return Buffer.concat(this.parts());
   }
 
   /** The bytes to send to a receiver. */
   encode(stamp: Stamp, withBody = true): Buffer {
-    const { applicationProperties, body } = this.sections;
+    const { header, annotations, applicationProperties, body } = this.sections;
     const { ttlMs, enqueuedAt } = stamp;
     const properties =
       ttlMs === undefined ? this.sections.properties : withExpiry(this.sections.properties, enqueuedAt, ttlMs);
     const parts = [
-      writeHeader({ ...this.header, ttlMs }, stamp.deliveryCount),
-      writeAnnotations(Object.assign(Object.create(null), this.annotations, stamp.annotations)),
+      writeHeader({ ...readHeader(header), ttlMs }, stamp.deliveryCount),
+      writeAnnotations(Object.assign(readMap(annotations), stamp.annotations)),
     ];
     if (properties) parts.push(properties);
     if (applicationProperties) parts.push(applicationProperties);
@@ -94,4 +93,20 @@ export class MessageContent {
     const { header, annotations, properties, applicationProperties, body } = this.sections;
     return [header, annotations, properties, applicationProperties, body].filter((part) => part !== undefined);
   }
+}
+
+/** A message on its way into a queue, with everything the queue must know read and found readable. */
+export interface Submission {
+  readonly content: MessageContent;
+  readonly messageId: string | undefined;
+  readonly ttlMs: number | undefined;
+  readonly scheduledFor: number | undefined;
+}
+
+/** @throws ServiceBusFault `amqp:decode-error` where the bytes are not a message. */
+export function readSubmission(encoded: Buffer): Submission {
+  // A copy, because the bytes are a view into a socket buffer that would be kept whole.
+  const content = MessageContent.of(Buffer.from(encoded));
+  const { messageId, ttlMs, scheduledFor } = content;
+  return { content, messageId, ttlMs, scheduledFor };
 }

@@ -5,11 +5,11 @@
 export class IndexedHeap<T> {
   private readonly items: T[] = [];
   private readonly positions = new Map<T, number>();
-  private readonly key: (item: T) => number;
+  private readonly isBefore: (one: T, other: T) => boolean;
 
-  /** Smallest `key` first. An item's key must not change while it is inside. */
-  constructor(key: (item: T) => number) {
-    this.key = key;
+  /** What `isBefore` looks at must not change while an item is inside. */
+  constructor(isBefore: (one: T, other: T) => boolean) {
+    this.isBefore = isBefore;
   }
 
   get size(): number {
@@ -26,12 +26,6 @@ export class IndexedHeap<T> {
     this.siftUp(this.items.length - 1);
   }
 
-  pop(): T | undefined {
-    const first = this.items[0];
-    if (first !== undefined) this.remove(first);
-    return first;
-  }
-
   /** Whether the item was inside. */
   remove(item: T): boolean {
     const position = this.positions.get(item);
@@ -46,11 +40,6 @@ export class IndexedHeap<T> {
     return true;
   }
 
-  clear(): void {
-    this.items.length = 0;
-    this.positions.clear();
-  }
-
   private place(item: T, position: number): void {
     this.items[position] = item;
     this.positions.set(item, position);
@@ -58,12 +47,11 @@ export class IndexedHeap<T> {
 
   private siftUp(from: number): void {
     const item = this.items[from] as T;
-    const key = this.key(item);
     let position = from;
     while (position > 0) {
       const above = (position - 1) >> 1;
       const parent = this.items[above] as T;
-      if (this.key(parent) <= key) break;
+      if (!this.isBefore(item, parent)) break;
       this.place(parent, position);
       position = above;
     }
@@ -72,16 +60,15 @@ export class IndexedHeap<T> {
 
   private siftDown(from: number): void {
     const item = this.items[from] as T;
-    const key = this.key(item);
     let position = from;
     for (;;) {
       let below = 2 * position + 1;
       if (below >= this.items.length) break;
-      if (below + 1 < this.items.length && this.key(this.items[below + 1] as T) < this.key(this.items[below] as T)) {
+      if (below + 1 < this.items.length && this.isBefore(this.items[below + 1] as T, this.items[below] as T)) {
         below += 1;
       }
       const child = this.items[below] as T;
-      if (key <= this.key(child)) break;
+      if (!this.isBefore(child, item)) break;
       this.place(child, position);
       position = below;
     }

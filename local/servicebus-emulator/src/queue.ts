@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Typed } from 'rhea';
 import { types } from './amqp/rhea.ts';
 import type { QueueStatus, ResolvedQueueConfig } from './config.ts';
-import type { MessageContent } from './content.ts';
+import type { Submission } from './content.ts';
 import { entityDisabled, lockLost, messageNotFound, notAllowed, quotaExceeded } from './fault.ts';
 import type { QueueRecords } from './store.ts';
 import { expiresAt, lockOf, type StoredMessage, SubQueue } from './sub-queue.ts';
@@ -66,7 +66,10 @@ export class Queue {
   /** Takes back a message from the store. */
   restore(message: StoredMessage): void {
     (message.deadLettered ? this.deadLetters : this.main).add(message);
-    this.rememberId(message.content, message.enqueuedAt);
+    // Ids of messages that are gone are forgotten with the process.
+    if (this.config.duplicateDetectionWindowMs !== undefined) {
+      this.isDuplicate(message.content.messageId, message.enqueuedAt);
+    }
   }
 
   /** @throws ServiceBusFault where the queue takes nothing now. */
@@ -88,20 +91,19 @@ export class Queue {
    * @returns a sequence number for each message, in order; a duplicate that was dropped has used one up too.
    * @throws ServiceBusFault where sending is disabled or the queue is full.
    */
-  enqueue(contents: readonly MessageContent[], now: number): number[] {
+  enqueue(submissions: readonly Submission[], now: number): number[] {
     this.assertSendable();
-    const bytes = contents.reduce((sum, content) => sum + content.bytes, 0);
+    const bytes = submissions.reduce((sum, { content }) => sum + content.bytes, 0);
     if (this.sizeInBytes + bytes > this.config.maxSizeBytes) throw quotaExceeded(this.name, this.config.maxSizeBytes);
-    return contents.map((content) => {
+    return submissions.map(({ content, messageId, ttlMs, scheduledFor }) => {
       const sequenceNumber = this.takeSequenceNumber();
-      if (this.isDuplicate(content, now)) return sequenceNumber;
-      const { scheduledFor } = content;
+      if (this.isDuplicate(messageId, now)) return sequenceNumber;
       const message: StoredMessage = {
         id: this.records.nextId(),
         sequenceNumber,
         enqueuedSequenceNumber: sequenceNumber,
         enqueuedAt: now,
-        ttlMs: shorter(content.ttlMs, this.config.defaultTtlMs),
+        ttlMs: shorter(ttlMs, this.config.defaultTtlMs),
         deliveryCount: 0,
         deadLettered: false,
         content,
@@ -250,7 +252,7 @@ export class Queue {
     this.assertReceivable();
     const message = from.byLockToken(token);
     if (!message) throw lockLost();
-    if ((lockOf(message)?.until ?? 0) > now) return message;
+    if (now < (lockOf(message)?.until ?? 0)) return message;
     this.giveBack(from, message, true, now);
     throw lockLost();
   }
@@ -316,26 +318,22 @@ export class Queue {
     return this.nextSequenceNumber - 1;
   }
 
-  private isDuplicate(content: MessageContent, now: number): boolean {
-    if (this.config.duplicateDetectionWindowMs === undefined) return false;
+  /** Whether the id was seen within the window; remembers it if not. */
+  private isDuplicate(messageId: string | undefined, now: number): boolean {
+    const { duplicateDetectionWindowMs } = this.config;
+    if (duplicateDetectionWindowMs === undefined || messageId === undefined) return false;
     for (const [id, forgottenAt] of this.recentIds) {
       if (forgottenAt > now) break;
       this.recentIds.delete(id);
     }
-    if (content.messageId !== undefined && this.recentIds.has(content.messageId)) return true;
-    this.rememberId(content, now);
+    if (this.recentIds.has(messageId)) return true;
+    this.recentIds.set(messageId, now + duplicateDetectionWindowMs);
     return false;
-  }
-
-  private rememberId(content: MessageContent, at: number): void {
-    const { duplicateDetectionWindowMs } = this.config;
-    if (duplicateDetectionWindowMs === undefined || content.messageId === undefined) return;
-    this.recentIds.set(content.messageId, at + duplicateDetectionWindowMs);
   }
 }
 
 /** What is written on a message that goes to the dead-letter queue. */
-export const deadLetterChanges = (reason: string, description: string): PropertyChanges => ({
+const deadLetterChanges = (reason: string, description: string): PropertyChanges => ({
   DeadLetterReason: types.wrap_string(reason),
   DeadLetterErrorDescription: types.wrap_string(description),
 });

@@ -178,14 +178,14 @@ interface QueueRow {
 }
 
 function loadQueue(database: DatabaseSync, row: QueueRow): StoredQueue {
-  const messages = database.prepare('SELECT * FROM messages WHERE queue = ? ORDER BY sequence_number').all(row.name);
+  const select = database.prepare('SELECT * FROM messages WHERE queue = ? ORDER BY sequence_number');
   return {
     config: resolveQueueConfig(JSON.parse(row.config) as QueueConfig),
     status: row.status,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     nextSequenceNumber: row.next_sequence_number,
-    messages: messages.map((message) => loadMessage(message as unknown as MessageRow)),
+    messages: select.iterate(row.name).map((message) => loadMessage(message as unknown as MessageRow)),
   };
 }
 
@@ -198,7 +198,7 @@ function loadMessage(row: MessageRow): StoredMessage {
     ttlMs: row.ttl_ms ?? undefined,
     deliveryCount: row.delivery_count,
     deadLettered: row.dead_lettered === 1,
-    content: MessageContent.decode(Buffer.from(row.content)),
+    content: MessageContent.of(Buffer.from(row.content.buffer, row.content.byteOffset, row.content.byteLength)),
     place: placeOf(row),
   };
 }

@@ -33,8 +33,29 @@ export interface StoredMessage {
   place: Place;
 }
 
-export const expiresAt = (message: StoredMessage): number =>
-  message.enqueuedAt + (message.ttlMs ?? Number.POSITIVE_INFINITY);
+const NEVER = Number.POSITIVE_INFINITY;
+
+type TimeOf = (message: StoredMessage) => number;
+
+export const expiresAt: TimeOf = ({ enqueuedAt, ttlMs }) => enqueuedAt + (ttlMs ?? NEVER);
+
+export const lockOf = ({ place }: StoredMessage) => (place.kind === 'locked' ? place : undefined);
+
+const lockedUntil: TimeOf = (message) => lockOf(message)?.until ?? NEVER;
+
+const scheduledFor: TimeOf = ({ place }) => (place.kind === 'scheduled' ? place.at : NEVER);
+
+/** What falls due in the same millisecond does so in the order in which it was sent. */
+const heapByTime = (timeOf: TimeOf) =>
+  new IndexedHeap<StoredMessage>((one, other) => {
+    const difference = timeOf(one) - timeOf(other);
+    return difference === 0 ? one.sequenceNumber < other.sequenceNumber : difference < 0;
+  });
+
+function firstDue(heap: IndexedHeap<StoredMessage>, timeOf: TimeOf, now: number): StoredMessage | undefined {
+  const message = heap.peek();
+  return message && timeOf(message) <= now ? message : undefined;
+}
 
 export interface PlaceCounts {
   available: number;
@@ -55,12 +76,12 @@ export class SubQueue {
   private readonly bySequence = new Map<number, StoredMessage>();
   private readonly byToken = new Map<string, StoredMessage>();
   private readonly order = new SequenceIndex((sequenceNumber) => this.bySequence.has(sequenceNumber));
-  private readonly available = new IndexedHeap<StoredMessage>((message) => message.sequenceNumber);
-  private readonly expiring = new IndexedHeap<StoredMessage>(expiresAt);
-  private readonly locked = new IndexedHeap<StoredMessage>((message) => lockOf(message)?.until ?? 0);
-  private readonly scheduled = new IndexedHeap<StoredMessage>((message) =>
-    message.place.kind === 'scheduled' ? message.place.at : 0,
+  private readonly available = new IndexedHeap<StoredMessage>(
+    (one, other) => one.sequenceNumber < other.sequenceNumber,
   );
+  private readonly expiring = heapByTime(expiresAt);
+  private readonly locked = heapByTime(lockedUntil);
+  private readonly scheduled = heapByTime(scheduledFor);
 
   constructor(path: string, isDeadLetter: boolean) {
     this.path = path;
@@ -114,27 +135,24 @@ export class SubQueue {
   }
 
   dueSchedule(now: number): StoredMessage | undefined {
-    const message = this.scheduled.peek();
-    return message?.place.kind === 'scheduled' && message.place.at <= now ? message : undefined;
+    return firstDue(this.scheduled, scheduledFor, now);
   }
 
   dueLock(now: number): StoredMessage | undefined {
-    const message = this.locked.peek();
-    return message && (lockOf(message)?.until ?? 0) <= now ? message : undefined;
+    return firstDue(this.locked, lockedUntil, now);
   }
 
   dueExpiry(now: number): StoredMessage | undefined {
-    const message = this.expiring.peek();
-    return message && expiresAt(message) <= now ? message : undefined;
+    return firstDue(this.expiring, expiresAt, now);
   }
 
   /** When something becomes due next; `Infinity` when nothing will. */
   nextDeadline(): number {
-    const first = [this.scheduled.peek(), this.locked.peek(), this.expiring.peek()];
+    const [schedule, lock, expiry] = [this.scheduled.peek(), this.locked.peek(), this.expiring.peek()];
     return Math.min(
-      first[0]?.place.kind === 'scheduled' ? first[0].place.at : Number.POSITIVE_INFINITY,
-      (first[1] && lockOf(first[1])?.until) ?? Number.POSITIVE_INFINITY,
-      first[2] ? expiresAt(first[2]) : Number.POSITIVE_INFINITY,
+      schedule ? scheduledFor(schedule) : NEVER,
+      lock ? lockedUntil(lock) : NEVER,
+      expiry ? expiresAt(expiry) : NEVER,
     );
   }
 
@@ -168,5 +186,3 @@ export class SubQueue {
     }
   }
 }
-
-export const lockOf = (message: StoredMessage) => (message.place.kind === 'locked' ? message.place : undefined);

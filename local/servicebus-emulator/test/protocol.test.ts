@@ -144,7 +144,6 @@ describe('plain AMQP', () => {
     const { client } = await setUp();
     const receiver = client.createReceiver('q');
     await receiver.peekMessages(1);
-    // `deleteMessages` has no support in the emulator; where this SDK has none either, the raw name is sent.
     const management = (
       receiver as unknown as { _context: { getManagementClient(path: string): ManagementClient } }
     )._context.getManagementClient('q');

@@ -66,6 +66,20 @@ describe('scheduled messages', () => {
     expect(await codeOf(sender.cancelScheduledMessages(numbers[2] as never))).toBe('MessageNotFound');
   });
 
+  test('messages scheduled for the same moment appear in the order in which they were sent', async () => {
+    const { client, clock, emulator } = await clocked();
+    const messages = Array.from({ length: 50 }, (_, body) => ({ body, messageId: `m${body}` }));
+    await client.createSender('q').scheduleMessages(messages, new Date(clock.now() + MINUTE));
+    clock.advance(MINUTE);
+    emulator.tick();
+    expect(
+      emulator
+        .queue('q')
+        .peekAll()
+        .map(({ body }) => body),
+    ).toEqual(messages.map(({ body }) => body));
+  });
+
   test('without anyone calling tick a message appears by the real clock', async () => {
     const { client } = await setUp();
     await client.createSender('q').scheduleMessages({ body: 'soon', messageId: 'm' }, new Date(Date.now() + 100));

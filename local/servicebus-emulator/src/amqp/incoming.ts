@@ -1,5 +1,5 @@
 import type { Broker } from '../broker.ts';
-import { MessageContent } from '../content.ts';
+import { readSubmission } from '../content.ts';
 import { asFault, messageTooLarge } from '../fault.ts';
 import { MESSAGE_BYTES_MAX } from '../limits.ts';
 import {
@@ -29,7 +29,7 @@ export function receiveSends(broker: Broker, queueName: string, link: AmqpLink):
     try {
       if (message.length > MESSAGE_BYTES_MAX) throw messageTooLarge(message.length, MESSAGE_BYTES_MAX);
       const encoded = format === BATCH_FORMAT ? splitBatch(message) : [message];
-      broker.get(queueName).enqueue(encoded.map(MessageContent.decode), broker.clock());
+      broker.get(queueName).enqueue(encoded.map(readSubmission), broker.clock());
       broker.rearm();
       broker.store.whenDurable(() => settleDelivery(delivery, acceptedState()));
     } catch (cause) {

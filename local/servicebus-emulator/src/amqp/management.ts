@@ -1,6 +1,6 @@
 import type { Typed } from 'rhea';
 import type { Address, Broker } from '../broker.ts';
-import { MessageContent } from '../content.ts';
+import { readSubmission } from '../content.ts';
 import { argumentError, lockLost, messageTooLarge, notImplemented } from '../fault.ts';
 import { MESSAGE_BYTES_MAX, PEEK_MESSAGES_MAX } from '../limits.ts';
 import type { PropertyChanges } from '../queue.ts';
@@ -22,13 +22,13 @@ type Operation = (broker: Broker, address: Address, body: Body) => unknown;
  */
 const operations: Record<string, Operation> = {
   'com.microsoft:schedule-message': (broker, { queue }, body) => {
-    const contents = listOf(body, 'messages').map((entry) => {
+    const submissions = listOf(body, 'messages').map((entry) => {
       const encoded = (entry as Body)?.message;
       if (!Buffer.isBuffer(encoded)) throw argumentError("'message' must be binary.");
       if (encoded.length > MESSAGE_BYTES_MAX) throw messageTooLarge(encoded.length, MESSAGE_BYTES_MAX);
-      return MessageContent.decode(encoded);
+      return readSubmission(encoded);
     });
-    return { 'sequence-numbers': arrayOf(queue.enqueue(contents, broker.clock()), types.wrap_long(2 ** 40)) };
+    return { 'sequence-numbers': arrayOf(queue.enqueue(submissions, broker.clock()), types.wrap_long(2 ** 40)) };
   },
 
   'com.microsoft:cancel-scheduled-message': (_broker, { queue }, body) => {

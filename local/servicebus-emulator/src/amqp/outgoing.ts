@@ -107,12 +107,12 @@ export class OutgoingLink {
       if (!this.isPeekLock) return;
       try {
         settle(lockTokenOfTag(delivery.tag), this.broker.clock(), delivery);
-        this.broker.rearm();
         this.broker.store.whenDurable(() => settleDelivery(delivery, acceptedState()));
       } catch (cause) {
         const fault = asFault(cause);
         settleDelivery(delivery, rejectedState(fault.condition, fault.message));
       }
+      this.broker.rearm();
     });
   }
 }

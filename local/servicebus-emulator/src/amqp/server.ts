@@ -57,7 +57,7 @@ export class AmqpServer {
   private readonly logger: EmulatorLogger;
   private readonly container = rhea.create_container({ id: 'servicebus-emulator' });
   private readonly server: Server;
-  private readonly connections = new Map<AmqpConnection, Socket>();
+  private readonly sockets = new Set<Socket>();
   /** The links on which clients receive. */
   private readonly receivers = new Map<AmqpLink, OutgoingLink>();
   private readonly dispatchers = new WeakMap<SubQueue, Dispatcher>();
@@ -98,7 +98,7 @@ export class AmqpServer {
 
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
-    for (const socket of this.connections.values()) socket.destroy();
+    for (const socket of this.sockets) socket.destroy();
     await closed;
   }
 
@@ -107,14 +107,16 @@ export class AmqpServer {
     keepEncodedBytes(connection);
     corkWrites(connection, socket);
     watchFlow(connection, (session) => this.sessionFlowed(session));
-    this.connections.set(connection, socket);
-    // A destroyed socket ends without the `end` that rhea waits for before it stops its heartbeats.
-    socket.on('close', () => connection._disconnected());
+    this.sockets.add(socket);
+    socket.on('close', () => {
+      this.sockets.delete(socket);
+      // A destroyed socket ends without the `end` that rhea waits for before it stops its heartbeats.
+      connection._disconnected();
+    });
     connection.accept(socket);
   }
 
   private disconnected(connection: AmqpConnection): void {
-    this.connections.delete(connection);
     for (const link of this.receivers.keys()) if (link.connection === connection) this.forget(link);
   }
 
