@@ -83,10 +83,11 @@ function textOr(value: unknown, otherwise: string): string {
   return typeof value === 'string' && value !== '' ? value : otherwise;
 }
 
-/** Why a request got no answer, in a few words. */
+/** Why a request got no answer, in a few words: the innermost code, or the innermost message. */
 export function reasonOf(error: unknown): string {
-  const codes = causesOf(error).flatMap((one) => (typeof one.code === 'string' ? [one.code] : []));
-  if (codes[0] !== undefined) return codes[0];
+  if (error instanceof UnreachableError && error.attempts.length > 0) return error.attempts.at(-1)!.reason;
+  const code = causesOf(error).findLast((one) => typeof one.code === 'string')?.code;
+  if (code !== undefined) return String(code);
   const last = causesOf(error).at(-1);
   return typeof last?.message === 'string' && last.message !== '' ? last.message : String(error);
 }

@@ -1,12 +1,31 @@
 import { UnreachableError } from './errors.ts';
 import { createFailover, type FailoverOptions } from './failover.ts';
 import { type Call, Http } from './http.ts';
-import type { BatchObject, BatchRequest, CallOptions, CloudName, FileObject, Page } from './types.ts';
+import type {
+  BatchObject,
+  BatchRequest,
+  CallOptions,
+  CloudName,
+  FileObject,
+  Health,
+  LineStory,
+  Page,
+} from './types.ts';
 import { type Uploaded, type UploadOptions, uploadTo } from './upload.ts';
 
-export { type Attempt, HoldfastApiError, UnreachableError } from './errors.ts';
+export { type Attempt, HoldfastApiError, reasonOf, UnreachableError } from './errors.ts';
 export { type FailoverOptions, failoverFetch } from './failover.ts';
-export type { BatchObject, BatchRequest, BatchStatus, CallOptions, CloudName, FileObject, Page } from './types.ts';
+export type {
+  BatchObject,
+  BatchRequest,
+  BatchStatus,
+  CallOptions,
+  CloudName,
+  FileObject,
+  Health,
+  LineStory,
+  Page,
+} from './types.ts';
 export { chooseUpload, type Uploaded, type UploadOptions, type UploadWay } from './upload.ts';
 
 export interface ClientOptions extends Pick<FailoverOptions, 'fetch' | 'stickMs' | 'answerMs' | 'onSwitch' | 'now'> {
@@ -61,10 +80,10 @@ export interface HoldfastClient {
     wait(id: string, options?: WaitOptions): Promise<BatchObject>;
   };
   readonly ops: {
-    /** The life of one line, from the facts. Needs an operator's key. */
-    explain(batch: string, customId: string, options?: CallOptions): Promise<unknown>;
-    /** What the cloud that answers says of both. Needs an operator's key. */
-    health(options?: CallOptions): Promise<unknown>;
+    /** The life of one line, from the facts. */
+    explain(batch: string, customId: string, options?: CallOptions): Promise<LineStory>;
+    /** What the cloud that answers sees of control log, stores and queues. */
+    health(options?: CallOptions): Promise<Health>;
   };
 }
 
