@@ -1,7 +1,7 @@
-import { type ApiKey, apiKeySchema, factBytes, factVersion, type Role } from '../journal/facts.ts';
+import { type ApiKey, factBytes, factVersion, type Role } from '../journal/facts.ts';
 import { sha256 } from '../journal/json.ts';
 import { apiKeyKey, apiKeyRevokedKey } from '../journal/keys.ts';
-import { type JournalCore, putEverywhere, readFact } from '../journal/replicas.ts';
+import { type JournalCore, putEverywhere } from '../journal/replicas.ts';
 import type { SiteId } from '../ports/site.ts';
 import type { EpochMs } from '../units.ts';
 
@@ -31,29 +31,24 @@ export function apiKeyId(secret: string): string {
 }
 
 /**
- * Writes a key to every site that answers; only its hash is kept. Creating a known secret again gives the key that is
- * there, and brings it to the sites that lack it.
+ * Writes a key to every site that answers; only its hash is kept. A known secret gives the same fact from whoever
+ * creates it, whenever: its time of creation is 1970.
  * @throws SiteUnavailableError where no site took it
  */
 export async function createApiKey(core: JournalCore, wanted: NewApiKey): Promise<CreatedApiKey> {
   const secret = wanted.secret ?? `hf_${core.ids.uuid()}`;
-  const id = apiKeyId(secret);
-  const found = wanted.secret === undefined ? undefined : await readFact(core, apiKeySchema, apiKeyKey(id));
-  const key: ApiKey =
-    found !== undefined && 'fact' in found
-      ? found.fact
-      : {
-          v: factVersion,
-          kind: 'apiKey',
-          id,
-          secretSha256: sha256(secret),
-          tenant: wanted.tenant,
-          role: wanted.role,
-          createdAt: core.clock.now(),
-          expiresAt: wanted.expiresAt ?? null,
-          boundTo: wanted.boundTo ?? null,
-        };
-  return { secret, key, sites: await putWhereverItCan(core, apiKeyKey(id), key) };
+  const key: ApiKey = {
+    v: factVersion,
+    kind: 'apiKey',
+    id: apiKeyId(secret),
+    secretSha256: sha256(secret),
+    tenant: wanted.tenant,
+    role: wanted.role,
+    createdAt: wanted.secret === undefined ? core.clock.now() : 0,
+    expiresAt: wanted.expiresAt ?? null,
+    boundTo: wanted.boundTo ?? null,
+  };
+  return { secret, key, sites: await putWhereverItCan(core, apiKeyKey(key.id), key) };
 }
 
 /**
