@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
@@ -22,8 +22,8 @@ export async function buildFunctions(out = join(root, 'dist')): Promise<BundleSi
   const sizes: BundleSize[] = [];
   for (const cloud of ['functions-aws', 'functions-azure'] as const) {
     const folder = join(out, cloud);
-    await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true });
+    await dropOldChunks(folder);
     const { metafile } = await build({
       ...common,
       entryPoints: handlers.map((name) => join(root, cloud, 'handlers', `${name}.ts`)),
@@ -95,6 +95,18 @@ const handlersBeside: Plugin = {
     }));
   },
 };
+
+/**
+ * Chunks are named by their content, and a process that was started from the last build may still ask for its own: they
+ * stay for a day.
+ */
+async function dropOldChunks(folder: string): Promise<void> {
+  const dayAgo = Date.now() - 24 * 3_600_000;
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name);
+    if (name.startsWith('chunk-') && (await stat(path)).mtimeMs < dayAgo) await rm(path);
+  }
+}
 
 /** The deployed configuration as JSON, beside the bundle, where `readConfig` looks first. */
 async function copyConfig(folder: string): Promise<void> {

@@ -26,6 +26,9 @@ param witnessEndpoint string
 param witnessKeyId string
 @secure()
 param witnessKey string
+@description('32 bytes in base64, the same as in the AWS site')
+@secure()
+param witnessContentKey string
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: '${name}-identity'
@@ -204,6 +207,7 @@ var settings = {
   HOLDFAST_WITNESS_ENDPOINT: witnessEndpoint
   HOLDFAST_WITNESS_KEY_ID: witnessKeyId
   HOLDFAST_WITNESS_KEY: witnessKey
+  HOLDFAST_WITNESS_CONTENT_KEY: witnessContentKey
 }
 
 resource functions 'Microsoft.Web/sites@2024-04-01' = {
