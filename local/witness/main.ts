@@ -8,8 +8,15 @@ if (values.data === undefined || !Number.isInteger(port)) {
   console.error('usage: node local/witness/main.ts --port N --data DIR');
   process.exit(2);
 }
+const end = () => void witness.close().then(() => process.exit(0));
 const witness = await startWitness({ port, dataDir: values.data });
-console.log(JSON.stringify({ ready: true, url: witness.endpoint, pid: process.pid, buckets: WITNESS_BUCKETS }));
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => void witness.close().then(() => process.exit(0)));
+process.once('SIGTERM', end);
+if (process.send) {
+  // Ends with its parent, which also says when Ctrl-C ends it.
+  process.once('disconnect', end);
+  process.on('SIGINT', () => {});
+  process.send({ stage: 'ready', url: witness.endpoint, pid: process.pid });
+} else {
+  process.once('SIGINT', end);
+  console.log(JSON.stringify({ ready: true, url: witness.endpoint, pid: process.pid, buckets: WITNESS_BUCKETS }));
 }

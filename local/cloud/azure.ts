@@ -1,0 +1,72 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { startBlobEmulator } from '../azure-emulator/blob.ts';
+import { deploy } from '../bundles.ts';
+import { CONTAINERS, localConfig, QUEUES, serviceBusConnection } from '../config.ts';
+import type { FunctionsOrder, FunctionsReady } from '../hosts/functions/main.ts';
+import { startModelServer } from '../model-server/index.ts';
+import { startServiceBusEmulator } from '../servicebus-emulator/src/index.ts';
+import { lockMs } from '../settings.ts';
+import { keepRunning, type Respawned } from './child.ts';
+import { type Cloud, type CloudOptions, Opened } from './cloud.ts';
+import { startFront } from './front.ts';
+
+/** Deliveries before Service Bus dead-letters a message, as `infra/azure` sets it. */
+const DELIVERIES_MAX = 1_000;
+
+const root = resolve(import.meta.dirname, '../..');
+
+/**
+ * Azure on one machine: Blob, Service Bus, a model server, and the Functions host in a process of its own.
+ * @throws ConfigError when a port is taken
+ */
+export async function startAzure({ dataDir, ports, identity, log }: CloudOptions): Promise<Cloud> {
+  const opened = new Opened();
+  let host: Respawned<FunctionsReady> | undefined;
+  try {
+    await startFront('azure', ports, () => host?.current?.port, opened);
+    opened.add(
+      await startBlobEmulator({ port: ports.azure.blob, dataDir: join(dataDir, 'blob'), containers: CONTAINERS }),
+    );
+    opened.add(
+      await startServiceBusEmulator({
+        amqpPort: ports.azure.amqp,
+        adminPort: ports.azure.amqpAdmin,
+        dataDir: join(dataDir, 'servicebus'),
+        queues: QUEUES.map((name) => ({ name, lockDurationMs: lockMs, maxDeliveryCount: DELIVERIES_MAX })),
+      }),
+    );
+    opened.add(await startModelServer({ name: 'azure', port: ports.azure.model }));
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+
+  return {
+    async startFunctions() {
+      const { source, environment } = localConfig('azure', ports, identity);
+      const config = join(dataDir, 'holdfast.config.json');
+      writeFileSync(config, JSON.stringify(source, null, 2));
+      const order: FunctionsOrder = {
+        bundle: join(deploy('functions-azure', dataDir), mainOfPackage()),
+        hostJson: join(root, 'host.json'),
+      };
+      const module = new URL('../hosts/functions/main.ts', import.meta.url);
+      const env = {
+        ...process.env,
+        ...environment,
+        HOLDFAST_CONFIG: config,
+        HOLDFAST_SERVICEBUS: serviceBusConnection(ports.routes.azure.trigger),
+      };
+      host = opened.add(keepRunning<FunctionsReady>({ name: 'functions', module, order, env, log }));
+      await host.first;
+    },
+    close: () => opened.close(),
+  };
+}
+
+/** The Functions project is the repository: its `main` is what the host loads. */
+function mainOfPackage(): string {
+  const { main } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { main: string };
+  return main;
+}
