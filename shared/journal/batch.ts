@@ -1,12 +1,16 @@
+import type { z } from 'zod';
+import { TransientError } from '../errors.ts';
 import {
   type Acceptance,
   acceptanceSchema,
   type Dispatch,
   dispatchSchema,
+  type FactFault,
   type Manifest,
   manifestSchema,
   type Plan,
   type Publication,
+  parseFact,
   planSchema,
   publicationSchema,
 } from './facts.ts';
@@ -24,7 +28,7 @@ import {
   type ResultName,
   resultsPrefix,
 } from './keys.ts';
-import { type JournalCore, listEverywhere, type PlacedKey, readFact } from './replicas.ts';
+import { type JournalCore, listEverywhere, type PlacedKey, readFact, takeAnywhere } from './replicas.ts';
 
 /** A result object that exists somewhere, as its key tells. */
 export interface PlacedResult extends ResultName {
@@ -54,29 +58,32 @@ export interface BatchView {
 /**
  * Reads one batch from everywhere. `undefined` if it was never accepted (a manifest without an acceptance is what a
  * crashed intake leaves, and is never planned).
+ * @throws TransientError `fact_unknown` where what decides is of a version that this process does not know (I15)
  */
 export async function viewBatch(core: JournalCore, tenant: string, batch: string): Promise<BatchView | undefined> {
   const { keys, unseen } = await listEverywhere(core, batchPrefix(tenant, batch));
   const under = (prefix: string) => keys.filter(({ key }) => key.startsWith(prefix)).map(({ key }) => key);
-  const acceptance = await earliestAcceptance(core, under(acceptancesPrefix(tenant, batch)));
-  if (acceptance === undefined) return undefined;
-  const manifest = await readFact(core, manifestSchema, manifestKey(tenant, batch));
-  if (manifest === undefined || 'fault' in manifest) return undefined;
-  const publication = keys.some(({ key }) => key === publicationKey(tenant, batch))
-    ? await readFact(core, publicationSchema, publicationKey(tenant, batch))
-    : undefined;
+  const at = { tenant, batch };
+  const hasPublication = keys.some(({ key }) => key === publicationKey(tenant, batch));
+  const [acceptance, manifest, plan, publication] = await Promise.all([
+    earliestAcceptance(core, at, under(acceptancesPrefix(tenant, batch))),
+    readOf(core, at, manifestSchema, manifestKey(tenant, batch)),
+    anyPlan(core, under(plansPrefix(tenant, batch))),
+    hasPublication ? readOf(core, at, publicationSchema, publicationKey(tenant, batch)) : undefined,
+  ]);
+  if (acceptance === undefined || manifest === undefined) return undefined;
   return {
     tenant,
     batch,
     keys,
     unseen,
-    manifest: manifest.fact,
+    manifest,
     acceptance,
-    plan: await anyPlan(core, under(plansPrefix(tenant, batch))),
+    plan,
     results: placedResults(keys, resultsPrefix(tenant, batch)),
     dispatchKeys: under(dispatchesPrefix(tenant, batch)),
     cancelKeys: under(cancelsPrefix(tenant, batch)),
-    publication: publication !== undefined && 'fact' in publication ? publication.fact : undefined,
+    publication,
   };
 }
 
@@ -93,9 +100,33 @@ export async function readDispatches(core: JournalCore, view: BatchView): Promis
     .sort((a, b) => a.at - b.at || compareWrites(a, b));
 }
 
-async function earliestAcceptance(core: JournalCore, keys: string[]): Promise<Acceptance | undefined> {
-  const found = await Promise.all(keys.map((key) => readFact(core, acceptanceSchema, key)));
-  const facts = found.flatMap((one) => (one !== undefined && 'fact' in one ? [one.fact] : []));
+/**
+ * A fact of this very batch: one that names another is foreign, and reported. A later version is not taken for absent,
+ * or an old process would work, end or forget what it does not understand.
+ */
+async function readOf<S extends z.ZodType<{ tenant: string; batch: string }>>(
+  core: JournalCore,
+  { tenant, batch }: { tenant: string; batch: string },
+  schema: S,
+  key: string,
+): Promise<z.infer<S> | undefined> {
+  const taken = await takeAnywhere(core, key, (bytes): { fact: z.infer<S> } | FactFault => {
+    const parsed = parseFact(schema, bytes);
+    if ('fault' in parsed || (parsed.fact.batch === batch && parsed.fact.tenant === tenant)) return parsed;
+    return { fault: 'invalid', detail: `it names ${parsed.fact.tenant} ${parsed.fact.batch}` };
+  });
+  if (taken === undefined || 'fact' in taken) return taken?.fact;
+  if (taken.fault === 'unknown') throw new TransientError('fact_unknown', `${key}: ${taken.detail}`);
+  return undefined;
+}
+
+async function earliestAcceptance(
+  core: JournalCore,
+  at: { tenant: string; batch: string },
+  keys: string[],
+): Promise<Acceptance | undefined> {
+  const found = await Promise.all(keys.map((key) => readOf(core, at, acceptanceSchema, key)));
+  const facts = found.filter((fact) => fact !== undefined);
   return facts.sort((a, b) => a.at - b.at || compareText(a.uuid, b.uuid))[0];
 }
 

@@ -17,21 +17,55 @@ export interface JsonBounds {
 
 /**
  * Parses JSON that somebody else wrote: size first, then UTF-8, then syntax, then a walk that never goes deeper than
- * allowed (JSON.parse itself takes any depth; what comes after it would overflow the stack).
+ * allowed (JSON.parse itself takes any depth; what comes after it would overflow the stack). A large text is scanned
+ * for depth and count before it is parsed, since one byte of it can become a hundred in memory.
  * `__proto__` as a key is refused: it is data in JSON.parse's result but poison to every merge after it.
  */
 export function parseBoundedJson(bytes: Uint8Array, bounds: JsonBounds): { value: Json } | JsonFault {
   if (bytes.byteLength > bounds.bytesMax)
     return { fault: 'oversized', detail: `${bytes.byteLength} bytes, at most ${bounds.bytesMax} are taken` };
   if (!isUtf8(bytes)) return { fault: 'torn', detail: 'not valid UTF-8' };
+  const { depthMax = jsonDepthMax, nodesMax = jsonNodesMax } = bounds;
+  const bomb = bytes.byteLength > scanFromBytes ? scanForBomb(bytes, depthMax, nodesMax) : undefined;
+  if (bomb !== undefined) return { fault: 'hostile', detail: bomb };
   let value: Json;
   try {
     value = JSON.parse(utf8(bytes)) as Json;
   } catch (error) {
     return { fault: 'torn', detail: (error as Error).message.slice(0, 200) };
   }
-  const fault = findHostile(value, bounds.depthMax ?? jsonDepthMax, bounds.nodesMax ?? jsonNodesMax);
+  const fault = findHostile(value, depthMax, nodesMax);
   return fault === undefined ? { value } : { fault: 'hostile', detail: fault };
+}
+
+/** Smaller texts are parsed at once: whatever they hold takes little room. */
+const scanFromBytes = 64 * 1024;
+const [quote, backslash, comma] = [0x22, 0x5c, 0x2c];
+const [openBracket, closeBracket, openBrace, closeBrace] = [0x5b, 0x5d, 0x7b, 0x7d];
+
+/** Finds in text what `findHostile` would find in its value, without making the value; refuses nothing else. */
+function scanForBomb(bytes: Uint8Array, depthMax: number, nodesMax: number): string | undefined {
+  let depth = 0;
+  let commas = 0;
+  for (let i = 0; i < bytes.byteLength; i++) {
+    const byte = bytes[i];
+    if (byte === quote) i = endOfString(bytes, i);
+    else if (byte === openBracket || byte === openBrace) {
+      if (++depth > depthMax) return `nested deeper than ${depthMax}`;
+    } else if (byte === closeBracket || byte === closeBrace) depth -= 1;
+    else if (byte === comma && ++commas > nodesMax) return `more than ${nodesMax} keys and items`;
+  }
+  return undefined;
+}
+
+/** Index of the quote that ends the string which begins at `start`; the last index if none does. */
+function endOfString(bytes: Uint8Array, start: number): number {
+  for (let end = bytes.indexOf(quote, start + 1); end !== -1; end = bytes.indexOf(quote, end + 1)) {
+    let slashes = 0;
+    while (bytes[end - 1 - slashes] === backslash) slashes += 1;
+    if (slashes % 2 === 0) return end;
+  }
+  return bytes.byteLength - 1;
 }
 
 /** What is wrong with an already parsed value: too deep, too many nodes, `__proto__`; `undefined` if nothing. */

@@ -202,8 +202,12 @@ async function firstThatHas<T>(
   return undefined;
 }
 
+/**
+ * The witness is not asked: it holds no facts but control entries, and a fact that is nowhere must stay a fact that is
+ * nowhere when the witness is dark (I13).
+ */
 function readOrder(core: JournalCore): Stores[] {
-  return [ownSite(core), ...peersOf(core), ...(core.witness === undefined ? [] : [core.witness])];
+  return [ownSite(core), ...peersOf(core)];
 }
 
 /** Calls the own site without a bound of ours, anybody else under `peerTimeoutMs`. */

@@ -1,4 +1,4 @@
-import { resultBytesMax } from '../limits.ts';
+import { jsonDepthMax, resultBytesMax } from '../limits.ts';
 import {
   checkFact,
   type FactFault,
@@ -10,6 +10,12 @@ import {
 } from './facts.ts';
 import { canonicalJson, parseBoundedJson } from './json.ts';
 import { batchOfKey, parseResultKey, type ResultName, type WriteId } from './keys.ts';
+
+/**
+ * A row holds a model's whole answer one level down, and embeddings are long lists of numbers: an answer that was taken
+ * from the model must be readable here, or its line could never end.
+ */
+const rowBounds = { bytesMax: resultBytesMax, depthMax: jsonDepthMax + 2, nodesMax: resultBytesMax };
 
 /** What one attempt left behind. */
 export interface ResultObject {
@@ -43,6 +49,26 @@ export function resultBytes(
 }
 
 /**
+ * Cuts the rows of one attempt where one object would grow too large to be read back, each part to be written under a
+ * uuid of its own. Always at least one part.
+ * @param bytesMax rows in one part, default 16 MiB: readers hold several objects at once
+ */
+export function splitRows(rows: readonly ResultRow[], bytesMax = 16 * 1024 * 1024): ResultRow[][] {
+  const parts: ResultRow[][] = [[]];
+  let bytes = 0;
+  for (const row of rows) {
+    const size = row.outcome === 'answered' ? Buffer.byteLength(JSON.stringify(row.body)) : 0;
+    if (bytes + size > bytesMax && parts.at(-1)!.length > 0) {
+      parts.push([]);
+      bytes = 0;
+    }
+    parts.at(-1)!.push(row);
+    bytes += size;
+  }
+  return parts;
+}
+
+/**
  * Parses a result object and holds it against its key: a torn, foreign or tampered one is a fault as a whole, since
  * half of an attempt could answer a line that its other half answers differently. Never throws.
  */
@@ -57,7 +83,7 @@ export function parseResult(key: string, bytes: Uint8Array): ResultObject | Fact
   for (let from = 0; from < buffer.length; ) {
     const end = buffer.indexOf(10, from);
     if (end === -1) return { fault: 'torn', detail: `no line end after byte ${from}` };
-    const json = parseBoundedJson(buffer.subarray(from, end), { bytesMax: resultBytesMax });
+    const json = parseBoundedJson(buffer.subarray(from, end), rowBounds);
     from = end + 1;
     if ('fault' in json) return json;
     if (header === undefined) {

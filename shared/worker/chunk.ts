@@ -4,7 +4,7 @@ import { PermanentJobError, SiteUnavailableError } from '../errors.ts';
 import { type ChunkPointer, factVersion, type ResultRow } from '../journal/facts.ts';
 import { fileContentKey, resultKey } from '../journal/keys.ts';
 import { getAnywhere, payloadSites, putEverywhere } from '../journal/replicas.ts';
-import { resultBytes } from '../journal/results.ts';
+import { resultBytes, splitRows } from '../journal/results.ts';
 import type { Settlement } from '../ports/delivery.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import { type WatchedBatch, watchBatch } from './batch-cache.ts';
@@ -150,25 +150,28 @@ async function writeResult(
   rows: readonly ResultRow[],
   start: boolean,
 ): Promise<void> {
-  const { name, bytes } = resultBytes(
-    {
-      batch: pointer.batch,
-      epoch: attempt.epoch,
-      site: core.self,
-      uuid: core.ids.uuid(),
-      firstLine: pointer.firstLine,
-      lines: pointer.lines,
-      at: core.clock.now(),
-      attempt: attempt.uuid,
-      start,
-    },
-    rows,
-  );
   const sites = writableSites(await core.control.current(), payloadSites(core, attempt.boundTo));
-  const key = resultKey(pointer.tenant, pointer.batch, name);
-  const { written, failed } = await putEverywhere(core, key, bytes, sites);
-  if (written.length === 0) throw failed[0]?.error ?? new SiteUnavailableError('no_store', 'no store may hold it', key);
-  for (const { site } of failed) core.log.warn('mirror.failed', { key, site });
+  for (const part of splitRows(rows)) {
+    const { name, bytes } = resultBytes(
+      {
+        batch: pointer.batch,
+        epoch: attempt.epoch,
+        site: core.self,
+        uuid: core.ids.uuid(),
+        firstLine: pointer.firstLine,
+        lines: pointer.lines,
+        at: core.clock.now(),
+        attempt: attempt.uuid,
+        start,
+      },
+      part,
+    );
+    const key = resultKey(pointer.tenant, pointer.batch, name);
+    const { written, failed } = await putEverywhere(core, key, bytes, sites);
+    if (written.length === 0)
+      throw failed[0]?.error ?? new SiteUnavailableError('no_store', 'no store may hold it', key);
+    for (const { site } of failed) core.log.warn('mirror.failed', { key, site });
+  }
 }
 
 /**
