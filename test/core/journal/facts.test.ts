@@ -15,6 +15,7 @@ import {
 import {
   canonicalBytes,
   canonicalJson,
+  equalBytes,
   findHostile,
   type Json,
   parseBoundedJson,
