@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ServiceBusClient } from '@azure/service-bus';
-import { beforeEach, describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { createAdminClient, type ServiceBusEmulator, startServiceBusEmulator } from '../src/index.ts';
 import { closeAfterTest, connect, receiveOne, sendOne } from './helpers.ts';
 
@@ -195,6 +195,39 @@ describe('a data directory', () => {
     while (Date.now() < dueAt) await new Promise((resolve) => setTimeout(resolve, 5));
     const second = await start();
     expect(second.queue('q').peekAll()).toMatchObject([{ body: 'due', state: 'available' }]);
+  });
+
+  test('sends, settlements and administration are answered only once they are committed', async () => {
+    const emulator = await start();
+    const client = connect(emulator);
+    const sender = client.createSender('q');
+    const receiver = client.createReceiver('q');
+    const admin = createAdminClient(emulator.adminConnectionString);
+    await sender.sendMessages({ body: 1, messageId: 'm1' });
+    const message = await receiveOne(receiver);
+    await receiver.peekMessages(1);
+
+    // The store commits in `setImmediate`: while that is held back, nothing is.
+    const held: (() => void)[] = [];
+    const hold = jest.spyOn(globalThis, 'setImmediate').mockImplementation(((callback: () => void) => {
+      held.push(callback);
+    }) as never);
+    const answered: string[] = [];
+    const asking = [
+      sender.sendMessages({ body: 2, messageId: 'm2' }).then(() => answered.push('send')),
+      receiver.completeMessage(message).then(() => answered.push('complete')),
+      sender
+        .scheduleMessages({ body: 3, messageId: 'm3' }, new Date(Date.now() + 60_000))
+        .then(() => answered.push('schedule')),
+      admin.createQueue('made').then(() => answered.push('create')),
+    ];
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(answered).toEqual([]);
+    expect(emulator.queue('q').counts()).toMatchObject({ active: 1, scheduled: 1 });
+    hold.mockRestore();
+    for (const callback of held) callback();
+    await Promise.all(asking);
+    expect(answered.toSorted()).toEqual(['complete', 'create', 'schedule', 'send']);
   });
 
   test('a log whose last record is torn opens with what came before', async () => {

@@ -42,7 +42,9 @@ export async function setUp(queue: Partial<QueueConfig> = {}, options: Partial<E
 }
 
 export function connect(emulator: Pick<ServiceBusEmulator, 'connectionString'>): ServiceBusClient {
-  const client = new ServiceBusClient(emulator.connectionString, { retryOptions: { maxRetries: 0 } });
+  const client = new ServiceBusClient(emulator.connectionString, {
+    retryOptions: { maxRetries: 0, retryDelayInMs: 50 },
+  });
   closeAfterTest(() => client.close());
   return client;
 }

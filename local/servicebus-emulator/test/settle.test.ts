@@ -47,6 +47,31 @@ describe('settling', () => {
     expect(emulator.queue('q').counts().deadLetter).toBe(1);
   });
 
+  test('completing, abandoning and dead-lettering neighbours, each in a turn of its own, are three outcomes', async () => {
+    const { client, emulator } = await setUp();
+    for (const body of ['completed', 'abandoned', 'dead']) await sendOne(client, body);
+    const receiver = client.createReceiver('q');
+    const [first, second, third] = (await receiver.receiveMessages(3)) as [never, never, never];
+    // In one and the same turn rhea 3.0.5, inside the SDK, would send the second one's outcome as the first one's.
+    const completing = receiver.completeMessage(first);
+    await new Promise((resolve) => setImmediate(resolve));
+    const abandoning = receiver.abandonMessage(second);
+    await new Promise((resolve) => setImmediate(resolve));
+    await Promise.all([completing, abandoning, receiver.deadLetterMessage(third)]);
+    expect(
+      emulator
+        .queue('q')
+        .peekAll()
+        .map(({ body }) => body),
+    ).toEqual(['abandoned']);
+    expect(
+      emulator
+        .queue('q')
+        .peekDeadLetters()
+        .map(({ body }) => body),
+    ).toEqual(['dead']);
+  });
+
   test('after the last allowed delivery a message is dead-lettered with MaxDeliveryCountExceeded', async () => {
     const { client, emulator } = await setUp({ maxDeliveryCount: 3 });
     await sendOne(client);

@@ -39,6 +39,19 @@ describe('structures', () => {
     );
   });
 
+  test('a heap of 100,000 is filled and emptied with some 30 comparisons for each', () => {
+    let comparisons = 0;
+    const heap = new IndexedHeap<{ key: number }>((one, other) => {
+      comparisons += 1;
+      return one.key < other.key;
+    });
+    const count = 100_000;
+    for (let index = 0; index < count; index += 1) heap.push({ key: (index * 7_919) % count });
+    for (let index = 0; index < count; index += 1) heap.remove(heap.peek() as { key: number });
+    expect(heap.size).toBe(0);
+    expect(comparisons).toBeLessThan(count * 45);
+  });
+
   test('a sequence index lists what is alive in order from any number, whatever came and went', () => {
     const steps = fc.array(fc.tuple(fc.boolean(), fc.nat(200)), { maxLength: 600 });
     fc.assert(
