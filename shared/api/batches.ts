@@ -1,15 +1,15 @@
 import { Hono } from 'hono';
 import * as z from 'zod';
 import { type Cancel, endpoints, factVersion } from '../journal/facts.ts';
-import { batchIdPattern, cancelKey } from '../journal/keys.ts';
-import { bounded, recordFact } from '../journal/replicas.ts';
+import { acceptancesPrefix, batchIdPattern, cancelKey } from '../journal/keys.ts';
+import { bounded, listEverywhere, recordFact } from '../journal/replicas.ts';
 import { pointerMessage } from '../worker/pointers.ts';
 import type { Principal } from './auth.ts';
 import { listBatches } from './batch-list.ts';
 import { type BatchSnapshot, batchObject, snapshotBatch } from './batch-object.ts';
 import { check, readJson } from './body.ts';
 import { type ApiEnv, needs } from './env.ts';
-import { ApiError, notFound } from './errors.ts';
+import { ApiError, notFound, unavailable } from './errors.ts';
 import { expiresAfterSchema } from './files.ts';
 import { acceptBatch } from './intake.ts';
 import type { ApiCore } from './placement.ts';
@@ -39,8 +39,8 @@ const listQuerySchema = z.strictObject({
   limit: z.coerce.number().pipe(z.int().min(1).max(100)).default(20),
 });
 
-/** `/v1/batches`. */
-export function batchRoutes(core: ApiCore): Hono<ApiEnv> {
+/** `/v1/batches`. @param reading see `readingCore` */
+export function batchRoutes(core: ApiCore, reading: ApiCore): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   const show = (snapshot: BatchSnapshot) => batchObject(snapshot, core.clock.now());
   app.post('/', needs('submitter'), async (c) => {
@@ -56,7 +56,7 @@ export function batchRoutes(core: ApiCore): Hono<ApiEnv> {
   });
   app.get('/', async (c) => {
     const { limit, after } = check(listQuerySchema, c.req.query());
-    const page = await listBatches(core, c.get('principal').tenant, limit, after);
+    const page = await listBatches(reading, c.get('principal').tenant, limit, after);
     const data = page.batches.map(show);
     return c.json({
       object: 'list',
@@ -66,18 +66,29 @@ export function batchRoutes(core: ApiCore): Hono<ApiEnv> {
       has_more: page.hasMore,
     });
   });
-  app.get('/:id', async (c) => c.json(show(await findBatch(core, c.get('principal').tenant, c.req.param('id')))));
+  app.get('/:id', async (c) => c.json(show(await findBatch(reading, c.get('principal').tenant, c.req.param('id')))));
   app.post('/:id/cancel', needs('submitter'), async (c) =>
     c.json(show(await cancelBatch(core, c.get('principal'), c.req.param('id')))),
   );
   return app;
 }
 
-/** A batch of the tenant. @throws ApiError 404 if there is none, or it is another tenant's */
+/**
+ * A batch of the tenant.
+ * @throws ApiError 404 if there is none, or it is another tenant's; 503 if a site that does not answer may know it
+ */
 export async function findBatch(core: ApiCore, tenant: string, id: string): Promise<BatchSnapshot> {
   const snapshot = batchIdPattern.test(id) ? await snapshotBatch(core, tenant, id) : undefined;
-  if (snapshot === undefined) throw notFound('batch', id);
-  return snapshot;
+  if (snapshot !== undefined) return snapshot;
+  if (batchIdPattern.test(id)) await refuseUnseen(core, acceptancesPrefix(tenant, id));
+  throw notFound('batch', id);
+}
+
+/** What was accepted in one cloud alone is not gone because that cloud is dark. @throws ApiError 503 */
+async function refuseUnseen(core: ApiCore, prefix: string): Promise<void> {
+  const { unseen } = await listEverywhere(core, prefix);
+  if (unseen.length > 0)
+    throw unavailable('batch_unseen', `Nothing here knows this batch, and ${unseen.join(', ')} does not answer.`);
 }
 
 /**

@@ -151,7 +151,7 @@ async function* verified(body: AsyncIterable<Uint8Array>, meta: FileMeta): Async
     throw unavailable('content_mismatch', 'The content of the file that could be read is not what was uploaded.');
 }
 
-/** The first journal of ours that holds a key, own first; for a redirect. */
+/** True if a store has the whole content; a redirect must not lead to less. */
 export async function holdsContent(store: ObjectStore, meta: FileMeta): Promise<boolean> {
   return (await store.head(meta.contentKey))?.bytes === meta.bytes;
 }

@@ -51,8 +51,8 @@ const listQuerySchema = z.strictObject({
   after: z.string().regex(fileIdPattern, 'must be a file id').optional(),
 });
 
-/** `/v1/files`. */
-export function fileRoutes(core: ApiCore, options: ApiOptions): Hono<ApiEnv> {
+/** `/v1/files`. @param reading see `readingCore` */
+export function fileRoutes(core: ApiCore, reading: ApiCore, options: ApiOptions): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.post('/', needs('submitter'), async (c) =>
     c.json(fileObject(await takeFile(core, options, c.get('principal'), c.req.raw))),
@@ -60,7 +60,7 @@ export function fileRoutes(core: ApiCore, options: ApiOptions): Hono<ApiEnv> {
   app.get('/', async (c) => {
     const query = check(listQuerySchema, c.req.query());
     const limit = Math.min(query.limit, filePageMax);
-    const page = await listFiles(core, c.get('principal').tenant, {
+    const page = await listFiles(reading, c.get('principal').tenant, {
       ...query,
       after: query.after,
       purpose: query.purpose,
@@ -75,9 +75,11 @@ export function fileRoutes(core: ApiCore, options: ApiOptions): Hono<ApiEnv> {
       has_more: page.hasMore,
     });
   });
-  app.get('/:id', async (c) => c.json(fileObject(await findFile(core, c.get('principal').tenant, c.req.param('id')))));
+  app.get('/:id', async (c) =>
+    c.json(fileObject(await findFile(reading, c.get('principal').tenant, c.req.param('id')))),
+  );
   app.get('/:id/content', async (c) =>
-    sendContent(core, options, c, await findFile(core, c.get('principal').tenant, c.req.param('id'))),
+    sendContent(core, options, c, await findFile(reading, c.get('principal').tenant, c.req.param('id'))),
   );
   app.delete('/:id', needs('submitter'), async (c) => {
     const { tenant, keyId } = c.get('principal');

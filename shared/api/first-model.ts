@@ -12,7 +12,7 @@ const firstLook = 64 * 1024;
  * be served. `undefined` where it cannot be told: the planner judges, not we.
  */
 export async function firstModel(core: ApiCore, meta: FileMeta): Promise<string | undefined> {
-  if (meta.boundTo !== null && meta.boundTo !== core.self) return undefined;
+  if (meta.bytes === 0 || (meta.boundTo !== null && meta.boundTo !== core.self)) return undefined;
   try {
     const line = (await firstLine(core, meta, firstLook)) ?? (await firstLine(core, meta, lineBytesMax));
     const parsed = line === undefined ? undefined : parseBoundedJson(line, { bytesMax: lineBytesMax });

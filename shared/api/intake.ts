@@ -96,7 +96,7 @@ export async function acceptBatch(
   for (let round = 0; round < roundsMax; round++) {
     const placement = await placeNow(core, manifest.boundTo);
     const known = acceptance ?? (await findAcceptance(intent, placement));
-    if (known === 'everywhere') return acceptedBefore(core, manifest);
+    if (known === 'everywhere') return acceptedBefore(intent);
     acceptance = await write(intent, placement, known);
     if (!placement.covers(await core.control.current())) continue;
     await sendPlanPointer(core, acceptance, placement.control.epoch);
@@ -109,7 +109,13 @@ export async function acceptBatch(
   );
 }
 
-async function acceptedBefore(core: ApiCore, { tenant, batch }: Manifest): Promise<BatchSnapshot> {
+/** The batch as it is by now. Two batches under one key were accepted during a cut, and are reported here. */
+async function acceptedBefore({ core, manifest, keyHash }: Intent): Promise<BatchSnapshot> {
+  const { tenant, batch } = manifest;
+  const { journal } = core.sites.get(core.self)!;
+  const markers = await journal.list(idempotencyPrefix(tenant, keyHash!), { limit: 10 });
+  if (markers.entries.length > 1)
+    core.log.error('idempotency.split', { batch, batches: markers.entries.map(({ key }) => key.slice(-38)).join(' ') });
   const snapshot = await snapshotBatch(core, tenant, batch);
   if (snapshot === undefined) throw unavailable('batch_unreadable', `${batch} was accepted, and cannot be read now.`);
   return snapshot;
@@ -152,18 +158,24 @@ async function findAcceptance(intent: Intent, placement: Placement): Promise<Acc
   const listed = (ids: readonly SiteId[]) =>
     placement.each((site, signal) => Array.fromAsync(listAll(site.journal, prefix, { signal })), ids);
   const own = await listed([core.self]);
-  const seen = await earliestOf(core, own);
+  const seen = await earliestOf(core, manifest.batch, own);
   if (seen !== undefined && seen.receipt !== 'single') return 'everywhere';
   const all = new Map([...own, ...(await listed(placement.sites.filter((id) => id !== core.self)))]);
-  const earliest = await earliestOf(core, all);
+  const earliest = await earliestOf(core, manifest.batch, all);
   if (earliest === undefined) return undefined;
   return [...all.values()].every((list) => list.length > 0) ? 'everywhere' : earliest;
 }
 
-async function earliestOf(core: ApiCore, lists: Map<SiteId, { key: string }[]>): Promise<Acceptance | undefined> {
+async function earliestOf(
+  core: ApiCore,
+  batch: string,
+  lists: Map<SiteId, { key: string }[]>,
+): Promise<Acceptance | undefined> {
   const keys = new Set([...lists.values()].flat().map(({ key }) => key));
   const read = await Promise.all([...keys].map((key) => readFact(core, acceptanceSchema, key)));
-  const facts = read.flatMap((one) => (one !== undefined && 'fact' in one ? [one.fact] : []));
+  const facts = read.flatMap((one) =>
+    one !== undefined && 'fact' in one && one.fact.batch === batch ? [one.fact] : [],
+  );
   return facts.sort((a, b) => a.at - b.at || compareText(a.uuid, b.uuid))[0];
 }
 

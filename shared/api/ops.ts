@@ -23,8 +23,8 @@ const newKeySchema = z.strictObject({
 
 const tenantQuerySchema = z.strictObject({ tenant: newKeySchema.shape.tenant.optional() });
 
-/** `/ops/v1`: for the people who run it, and for tenants to see into their own batches. */
-export function opsRoutes(core: ApiCore, options: ApiOptions): Hono<ApiEnv> {
+/** `/ops/v1`: for the people who run it, and for tenants to see into their own batches. @param reading see `readingCore` */
+export function opsRoutes(core: ApiCore, reading: ApiCore, options: ApiOptions): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
 
   app.get('/explain/:batch/:customId', async (c) => {
@@ -33,7 +33,7 @@ export function opsRoutes(core: ApiCore, options: ApiOptions): Hono<ApiEnv> {
     if (tenant !== principal.tenant && !roleAllows(principal.role, 'operator'))
       throw new ApiError({ status: 403, code: 'insufficient_role', message: 'Only operators see other tenants.' });
     const { batch, customId } = c.req.param();
-    const story = batchIdPattern.test(batch) ? await explainLine(core, tenant, batch, customId) : undefined;
+    const story = batchIdPattern.test(batch) ? await explainLine(reading, tenant, batch, customId) : undefined;
     if (story === undefined) throw notFound('line of a batch', `${batch}/${customId}`);
     return c.json(story);
   });

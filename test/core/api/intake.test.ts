@@ -404,6 +404,30 @@ describe('Idempotency-Key', () => {
     expect(a.body.id).not.toBe(b.body.id);
   });
 
+  test('two batches under one key, accepted during a cut, both stay, and the next use of the key reports them', async () => {
+    const world = createWorld();
+    const secret = await world.key();
+    const [one, two] = [await upload(world.api('aws'), secret), await upload(world.api('aws'), secret, inputText(3))];
+    const lone = (site: SiteName) => world.api(site, {}, { intake: 'available' });
+    world.hands.azure.dark(true);
+    const first = await createBatch(lone('aws'), secret, one, { key: 'k' });
+    world.hands.azure.dark(false);
+    world.hands.aws.dark(true);
+    const second = await createBatch(lone('azure'), secret, two, { key: 'k' });
+    world.hands.aws.dark(false);
+    expect([first.status, second.status]).toEqual([200, 200]);
+    for (const [file, id] of [
+      [one, first.body.id],
+      [two, second.body.id],
+    ])
+      expect((await createBatch(world.api('aws'), secret, file, { key: 'k' })).body.id).toBe(id);
+    expect((await createBatch(world.api('aws'), secret, one, { key: 'k' })).status).toBe(200);
+    const reports = world.logged.filter(({ event }) => event === 'idempotency.split');
+    expect(String(reports.at(-1)?.fields.batches).split(' ').toSorted()).toEqual(
+      [first.body.id, second.body.id].toSorted(),
+    );
+  });
+
   test('without a key every request is a batch of its own', async () => {
     const world = createWorld();
     const secret = await world.key();
