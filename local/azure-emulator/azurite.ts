@@ -86,15 +86,8 @@ const StorageErrorFactory = part('blob/errors/StorageErrorFactory').default;
 const AccountDataStore = part('common/AccountDataStore').default;
 const ListenerFactory = part('blob/BlobRequestListenerFactory').default;
 const logger = part('common/Logger').default;
-const constants = part('blob/utils/constants');
 const commonUtils = part('common/utils/utils');
 const telemetry = part('common/Telemetry').AzuriteTelemetryClient;
-
-/** The well-known account of every Azure storage emulator; it opens nothing but an emulator. */
-export const account = {
-  name: constants.EMULATOR_ACCOUNT_NAME as string,
-  key: constants.EMULATOR_ACCOUNT_KEY_STR as string,
-};
 
 /** The answer 416 to a range of a blob of `bytes`. */
 export const invalidRange = (context: RequestContext, bytes: number): Error =>

@@ -4,9 +4,12 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { account, newEtag, requestListener } from './azurite.ts';
+import { account, connectionStringTo } from './account.ts';
+import { newEtag, requestListener } from './azurite.ts';
 import { Chunks } from './blob-chunks.ts';
 import { DurableMetadataStore } from './blob-metadata.ts';
+
+export { connectionStringTo } from './account.ts';
 
 export interface BlobEmulatorOptions {
   /** Default `127.0.0.1`. */
@@ -62,11 +65,4 @@ export async function startBlobEmulator(options: BlobEmulatorOptions): Promise<B
       db.close();
     },
   };
-}
-
-/** The same account behind another address: a proxy that injects faults, say. */
-export function connectionStringTo(endpoint: string): string {
-  const parts = { AccountName: account.name, AccountKey: account.key, BlobEndpoint: endpoint };
-  const pairs = Object.entries(parts).map(([name, value]) => `${name}=${value}`);
-  return `DefaultEndpointsProtocol=http;${pairs.join(';')};`;
 }

@@ -5,8 +5,8 @@ import { type AzureSite, connectAzureSite } from '../../functions-azure/adapters
 import type { BlobEmulator } from '../../local/azure-emulator/blob.ts';
 import { startServiceBusEmulator } from '../../local/servicebus-emulator/src/index.ts';
 import type { StateStore } from '../../shared/ports/object-store.ts';
-import { spawnEmulator } from './azure-emulator.ts';
 import { startDoor } from './door.ts';
+import { spawnEmulator } from './emulator-process.ts';
 import { startLossyProxy } from './lossy-proxy.ts';
 import { objectStoreConformance, type StoreUnderTest, stateStoreConformance } from './object-store.ts';
 import { type QueueUnderTest, queueConformance } from './queue.ts';

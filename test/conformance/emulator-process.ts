@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-/** The emulators of one Azure site in a process of their own, so that they can be killed and their memory is not ours. */
-export interface AzureEmulatorProcess<Ready> {
+/** An emulator in a process of its own, so that it can be killed and its memory is not ours. */
+export interface EmulatorProcess<Ready> {
   ready: Ready;
   /** `kill -9`; resolves when the process is gone. */
   kill(): Promise<void>;
@@ -15,7 +15,7 @@ export async function spawnEmulator<Ready>(
   module: string,
   start: string,
   options: unknown,
-): Promise<AzureEmulatorProcess<Ready>> {
+): Promise<EmulatorProcess<Ready>> {
   const script = `
     import(process.argv[1]).then(async (module) => {
       const ready = await module[process.argv[2]](JSON.parse(process.argv[3]));
