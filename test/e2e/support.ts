@@ -1,0 +1,91 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import OpenAI from 'openai';
+import { identityOf } from '../../local/identity.ts';
+import { type LocalPorts, portsOf } from '../../local/ports.ts';
+import { type LocalClouds, startLocal } from '../../local/up.ts';
+import { wireLocal } from '../../local/wire.ts';
+import type { Core } from '../../shared/core.ts';
+
+/** Both clouds on ports and in a folder of a test's own, and a core that looks at their stores past any route. */
+export interface TestClouds {
+  clouds: LocalClouds;
+  ports: LocalPorts;
+  core: Core;
+  client(cloud: 'aws' | 'azure'): OpenAI;
+  stop(): Promise<void>;
+}
+
+/** Generous: a cold cache on two busy cores. */
+export const bootMs = 180_000;
+
+export async function startClouds(): Promise<TestClouds> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'holdfast-e2e-'));
+  const portBase = await freeBase();
+  const clouds = await startLocal({ dataDir, portBase, quiet: true });
+  const ports = portsOf(portBase);
+  const { core, close } = await wireLocal(dataDir, ports, identityOf(dataDir));
+  return {
+    clouds,
+    ports,
+    core,
+    client: (cloud) => new OpenAI({ baseURL: clouds[cloud]!.api, apiKey: clouds.key, maxRetries: 4 }),
+    async stop() {
+      await close();
+      await clouds.stop();
+      rmSync(dataDir, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+/** A base whose first ports are free; the others of the block are then free, too, but for bad luck. */
+async function freeBase(): Promise<number> {
+  for (let base = 20_000 + (process.pid % 50) * 400; base < 60_000; base += 400) {
+    const ports = portsOf(base);
+    const tries = [ports.console, ports.aws.api, ports.aws.emulator, ports.azure.api, ports.azure.blob, ports.witness];
+    if ((await Promise.all(tries.map(isFree))).every(Boolean)) return base;
+  }
+  throw new Error('no free ports');
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
+/** Processes whose parent is `pid`: of a cloud, its function host. */
+export function childrenOf(pid: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((child) => {
+      try {
+        const stat = readFileSync(`/proc/${child}/stat`, 'utf8');
+        return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid;
+      } catch {
+        return false;
+      }
+    });
+}
+
+/** The project's shared example data where it is there, else the examples that come with the project. */
+export function sampleFile(name: 'gsm8k-chat' | 'gsm8k-embeddings'): string {
+  const shared = join(import.meta.dirname, '../../../shared/data', `${name}.jsonl`);
+  const own = join(import.meta.dirname, '../../examples', name === 'gsm8k-chat' ? 'chat.jsonl' : 'embeddings.jsonl');
+  return existsSync(shared) ? shared : own;
+}
+
+/** Waits for something that is polled; the limit is a safety net, not a measure. */
+export async function until<T>(look: () => Promise<T | undefined>, what: string, ms = 120_000): Promise<T> {
+  for (const end = Date.now() + ms; ; ) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
