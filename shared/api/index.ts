@@ -7,7 +7,7 @@ import { ApiError, errorBody, toApiError } from './errors.ts';
 import { fileRoutes } from './files.ts';
 import { opsRoutes } from './ops.ts';
 import type { ApiCore } from './placement.ts';
-import { readingCore } from './reading.ts';
+import { frontCore, readingCore } from './reading.ts';
 import { uploadRoutes } from './uploads.ts';
 
 export type { ApiOptions } from './env.ts';
@@ -17,7 +17,8 @@ export type { ApiCore } from './placement.ts';
  * The front door: `/v1` (the OpenAI Batch API) and `/ops/v1`, the same in Lambda, in Functions, and on a laptop. Every
  * answer carries `x-request-id`; every answer that is not 2xx or 3xx is an OpenAI error object, and shows no payload.
  */
-export function createApi(core: ApiCore, options: ApiOptions): Hono<ApiEnv> {
+export function createApi(whole: ApiCore, options: ApiOptions): Hono<ApiEnv> {
+  const core = frontCore(whole);
   const app = new Hono<ApiEnv>();
   const { authenticate } = createAuthenticator(core);
   const reading = readingCore(core);
@@ -59,7 +60,7 @@ export function createApi(core: ApiCore, options: ApiOptions): Hono<ApiEnv> {
   app.route('/v1/files', fileRoutes(core, reading, options));
   app.route('/v1/uploads', uploadRoutes(core, options));
   app.route('/v1/batches', batchRoutes(core, reading));
-  app.route('/ops/v1', opsRoutes(core, reading, options));
+  app.route('/ops/v1', opsRoutes(whole, reading, options));
 
   app.onError((error, c) => {
     const answer = toApiError(error);

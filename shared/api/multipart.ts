@@ -1,4 +1,4 @@
-import { Busboy, type BusboyFileStream, type BusboyInstance } from '@fastify/busboy';
+import type { BusboyFileStream, BusboyInstance } from '@fastify/busboy';
 import { ApiError, badRequest } from './errors.ts';
 
 /** One file of a form while it arrives: `body` must be read to its end, or the reading be given up by throwing. */
@@ -26,7 +26,7 @@ export async function readForm<T>(
   body: AsyncIterable<Uint8Array>,
   onFile: (file: IncomingFile) => Promise<T>,
 ): Promise<{ fields: FormFields; file: T }> {
-  const parser = openParser(contentType);
+  const parser = await openParser(contentType);
   const fields = new Map<string, string>();
   let incoming: { stream: BusboyFileStream; handled: Promise<T> } | undefined;
   // Rejects as soon as reading on is useless; resolves when the form is complete.
@@ -63,13 +63,15 @@ export async function readForm<T>(
   }
 }
 
-function openParser(contentType: string | null): BusboyInstance {
+async function openParser(contentType: string | null): Promise<BusboyInstance> {
   if (!/^multipart\/form-data\s*;/i.test(contentType ?? ''))
     throw new ApiError({
       status: 415,
       code: 'unsupported_media_type',
       message: 'The body must be a form: Content-Type multipart/form-data.',
     });
+  // Loaded by the first upload: most invocations see none.
+  const { Busboy } = await import('@fastify/busboy');
   try {
     return new Busboy({
       headers: { 'content-type': contentType! },

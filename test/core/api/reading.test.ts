@@ -1,5 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
-import { type Answer, call, createBatch, createWorld, upload, type World } from './support.ts';
+import {
+  type Answer,
+  call,
+  controlEntry,
+  createBatch,
+  createWorld,
+  fileForm,
+  inputText,
+  upload,
+  type World,
+} from './support.ts';
 
 /** Moves the clock in steps of 100 ms until the answer is there; gives it and how long it took. */
 async function timed(world: World, asking: Promise<Answer>): Promise<{ answer: Answer; ms: number }> {
@@ -11,6 +21,58 @@ async function timed(world: World, asking: Promise<Answer>): Promise<{ answer: A
   for (let i = 0; i < 1000 && answer === undefined; i++) await world.clock.advance(100);
   return { answer: await asking, ms: world.clock.now() - from };
 }
+
+describe('without the witness', () => {
+  test('no answer is another (I13): a wrong key is a 401, a missing file or batch a 404, an acceptance dual', async () => {
+    const world = createWorld();
+    const secret = await world.key();
+    world.hands.witness.dark(true);
+    const api = world.api('aws');
+    const asked = async (key: string, path: string) => (await call(api, key, 'GET', path)).status;
+    expect(await asked('hf_wrong', '/v1/files')).toBe(401);
+    expect(await asked(secret, `/v1/files/file-${'0'.repeat(27)}`)).toBe(404);
+    expect(await asked(secret, `/v1/batches/batch_${'0'.repeat(32)}`)).toBe(404);
+    const { body } = await createBatch(api, secret, await upload(api, secret));
+    expect(body.holdfast.receipt).toBe('dual');
+    const health = await call(api, secret, 'GET', '/ops/v1/health');
+    expect(health.body.stores.filter(({ answers }: { answers: boolean }) => !answers)).toHaveLength(2);
+  });
+});
+
+describe('with one site fenced', () => {
+  test.each(['dark', 'hanging'])('nothing is another with it %s (I13)', async (how) => {
+    const world = createWorld();
+    const secret = await world.key();
+    world.control.entry = controlEntry({ aws: 'active', azure: 'fenced' }, 2);
+    const asked = async () => {
+      const api = world.api('aws');
+      const get = async (key: string, path: string) => (await timed(world, call(api, key, 'GET', path))).answer.status;
+      const { answer: file } = await timed(world, call(api, secret, 'POST', '/v1/files', fileForm(inputText(2))));
+      const { answer: batch } = await timed(
+        world,
+        createBatch(api, secret, file.body.id, { key: `k ${file.body.id}` }),
+      );
+      return [
+        await get('hf_wrong', '/v1/files'),
+        await get(secret, '/v1/files'),
+        await get(secret, `/v1/files/file-${'0'.repeat(27)}`),
+        await get(secret, `/v1/batches/batch_${'0'.repeat(32)}`),
+        batch.body.holdfast.receipt,
+        await get(secret, `/v1/batches/${batch.body.id}`),
+        (await timed(world, call(api, secret, 'POST', `/v1/batches/${batch.body.id}/cancel`))).answer.status,
+        (await timed(world, createBatch(api, secret, `file-${'0'.repeat(27)}`))).answer.status,
+        (await timed(world, call(api, secret, 'DELETE', `/v1/files/${file.body.id}`))).answer.status,
+      ];
+    };
+    const before = await asked();
+    if (how === 'dark') world.hands.azure.dark(true);
+    else
+      for (const part of ['journal', 'state'] as const)
+        world.hands.azure[part].faults.set('all', { delayMs: 3_600_000 });
+    expect(await asked()).toEqual(before);
+    expect(before).toEqual([401, 200, 404, 404, 'single', 200, 200, 404, 409]);
+  });
+});
 
 describe('reading while the other cloud hangs', () => {
   test('costs one peer time-out, and none for the ten seconds after', async () => {
