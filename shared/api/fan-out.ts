@@ -3,6 +3,7 @@ import { SiteUnavailableError } from '../errors.ts';
 import { withDeadline } from '../ports/deadline.ts';
 import type { PutResult } from '../ports/object-store.ts';
 import type { SiteId } from '../ports/site.ts';
+import type { DurationMs } from '../units.ts';
 import type { ApiCore, Placement } from './placement.ts';
 
 /** Length and hashes of a stream that went by. */
@@ -13,10 +14,13 @@ export interface StreamSum {
   md5: string;
 }
 
+/** A piece may have to wait for a part of 8 MB or more to be sent on its way, so this is longer than a call may take. */
+const stallMs: DurationMs = 20_000;
+
 /**
  * Streams one body into the journals of `sites` (default: where payload may go) at the same time, at the pace of the
- * slowest: no store is more than one piece ahead of another. A store that stands still for three `peerTimeoutMs` counts
- * as not answering.
+ * slowest: no store is more than one piece ahead of another. A peer that takes longer than 20 s over one piece, or over
+ * the end, counts as not answering.
  * @throws what `source` throws; 503 as `Placement.each` does. What was being written then leaves no object behind.
  */
 export async function streamToSites(
@@ -30,7 +34,6 @@ export async function streamToSites(
   const md5 = createHash('md5');
   let bytes = 0;
   const branches = new Map(sites.map((id) => [id, openBranch(core, key, id)]));
-  const stallMs = 3 * core.settings.peerTimeoutMs;
   /** Waits for all branches; one that fails is given up or ends everything, as the policy says. */
   const onEach = (step: (branch: Branch) => Promise<unknown>) =>
     Promise.all(
