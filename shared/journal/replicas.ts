@@ -153,6 +153,14 @@ export async function takeAnywhere<T extends object>(
 /** A key and the sites whose journal was seen to hold it. */
 export interface PlacedKey extends Pick<ListEntry, 'key' | 'bytes'> {
   sites: SiteId[];
+  /** A site whose list shows another size: the bytes diverged (I5). */
+  differsIn?: SiteId;
+}
+
+/** `key`, seen in `site` after it was seen elsewhere. */
+export function seenIn(key: PlacedKey, site: SiteId, bytes: number): void {
+  key.sites.push(site);
+  if (key.bytes !== bytes) key.differsIn = site;
 }
 
 /**
@@ -174,7 +182,7 @@ export async function listEverywhere(
         for (const entry of entries) {
           const seen = merged.get(entry.key);
           if (seen === undefined) merged.set(entry.key, { key: entry.key, bytes: entry.bytes, sites: [site.id] });
-          else seen.sites.push(site.id);
+          else seenIn(seen, site.id, entry.bytes);
         }
       } catch (error) {
         if (site.id === core.self) throw error;

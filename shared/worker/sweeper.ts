@@ -35,12 +35,15 @@ interface Memory extends FactMemory {
   /** Closing is tried again after a pause that doubles. */
   closing: Map<string, { tries: number; nextAt: EpochMs }>;
   nextSyncAt: EpochMs;
+  syncCursor?: string;
   nextHintsAt: EpochMs;
 }
 
 /** Batches looked at side by side. */
 const parallel = 8;
 const syncEveryMs: DurationMs = 10 * 60_000;
+/** Calls of stores that one tick may spend on the full pass. */
+const syncBudget = 1_000;
 const restoreHintsEveryMs: DurationMs = 24 * 3_600_000;
 const closePauseMaxMs: DurationMs = 5 * 60_000;
 const cachedFactsMax = 20_000;
@@ -259,7 +262,11 @@ async function syncNowAndThen(core: Core, memory: Memory, report: SweepReport): 
   if (now >= memory.nextSyncAt) {
     memory.nextSyncAt = now + syncEveryMs;
     await guarded(core, report, 'journal', async () => {
-      report.copied += (await syncJournals(core)).copied;
+      const { copied, cursor, isStopped } = await syncJournals(core, { budget: syncBudget, cursor: memory.syncCursor });
+      report.copied += copied;
+      memory.syncCursor = cursor;
+      // A pass that has more to do goes on at the next tick; one that met a dark site waits.
+      if (cursor !== undefined && !isStopped) memory.nextSyncAt = now;
     });
   }
   if (now < memory.nextHintsAt) return;
