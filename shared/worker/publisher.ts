@@ -1,4 +1,4 @@
-import { acceptorsOf } from '../control/acceptors.ts';
+import { acceptorsOf, registerOptions } from '../control/acceptors.ts';
 import { type Core, ownSite } from '../core.ts';
 import { SiteUnavailableError } from '../errors.ts';
 import { type BatchView, readDispatches, viewBatch } from '../journal/batch.ts';
@@ -76,12 +76,7 @@ async function decidePublication(core: Core, view: BatchView): Promise<Publicati
     publicationRegister(view.batch),
     factBytes(draft.publication),
     {
-      clock: core.clock,
-      random: core.random,
-      ids: core.ids,
-      log: core.log,
-      callMs: core.settings.peerTimeoutMs,
-      prefer: [...core.sites.keys()],
+      ...registerOptions(core),
       beforeAccept: async (acceptor, proposed) => {
         await holdFiles(core, acceptor.id, readPublication(proposed), draft.files);
       },

@@ -71,6 +71,15 @@ describe('decide', () => {
     expect(Object.values(stores.get('witness')!.calls).every((calls) => calls === 0)).toBe(true);
   });
 
+  test('costs two writes a cloud and no read where nobody was before, and two reads to learn', async () => {
+    const { acceptors, options, stores } = plain();
+    await decide(acceptors, name, bytesOf('one'), options);
+    const calls = () => ['aws', 'azure'].map((id) => stores.get(id)!.calls);
+    for (const made of calls()) expect(made).toMatchObject({ putIfAbsent: 1, putIfMatch: 1, get: 0 });
+    await learn(acceptors, name, options);
+    for (const made of calls()) expect(made).toMatchObject({ putIfAbsent: 1, putIfMatch: 1, get: 1 });
+  });
+
   test.each(['aws', 'azure', 'witness'])('decides with %s dark', async (id) => {
     const { acceptors, options } = plain();
     const left = replaced(acceptors, id, allDark);
