@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type CloudName, createClient, type HoldfastClient } from '../client/index.ts';
+import { type ClientOptions, type CloudName, createClient, type HoldfastClient } from '../client/index.ts';
 import { defaultPortBase, portsOf } from '../local/ports.ts';
 import { CliError, exitCodes } from './exit.ts';
 import type { Io } from './io.ts';
@@ -81,9 +81,15 @@ function address(
 /** A client of both clouds, or of the one that was asked for. */
 export function connect(
   connection: Connection,
-  options: { cloud?: CloudName | 'auto'; prefer?: CloudName; retryForMs?: number; answerMs?: number } = {},
+  options: Pick<ClientOptions, 'prefer' | 'retryForMs' | 'answerMs' | 'onRetry'> & { cloud?: CloudName | 'auto' } = {},
 ): HoldfastClient {
   const { cloud = 'auto', ...more } = options;
   const { aws, azure, key } = connection;
-  return createClient({ key, ...(cloud !== 'azure' && { aws }), ...(cloud !== 'aws' && { azure }), ...more });
+  return createClient({
+    key,
+    retryForMs: 5_000,
+    ...(cloud !== 'azure' && { aws }),
+    ...(cloud !== 'aws' && { azure }),
+    ...more,
+  });
 }

@@ -32,11 +32,14 @@ export class UnreachableError extends Error {
   readonly code = 'unreachable';
   /** What happened at each base address, in the order in which they were asked. */
   readonly attempts: readonly Attempt[];
+  /** True if no connection was ever made: the address is wrong, or nobody listens there. */
+  readonly isRefusal: boolean;
 
   constructor(attempts: readonly Attempt[], cause?: unknown) {
     super(attempts.map(({ base, reason }) => `${base}: ${reason}`).join('; '), { cause });
     this.name = 'UnreachableError';
     this.attempts = attempts;
+    this.isRefusal = attempts.every((one) => one.wasNeverSent);
   }
 }
 
@@ -44,6 +47,7 @@ export class UnreachableError extends Error {
 export interface Attempt {
   base: string;
   reason: string;
+  wasNeverSent: boolean;
 }
 
 const bodyCharsMax = 100_000;

@@ -1,4 +1,4 @@
-import { neverSent, reasonOf, UnreachableError } from './errors.ts';
+import { type Attempt, neverSent, reasonOf, UnreachableError } from './errors.ts';
 
 export interface FailoverOptions {
   /** Default: the global one. */
@@ -57,13 +57,14 @@ export function createFailover(bases: readonly string[], options: FailoverOption
   };
   const ask: Ask = async (path, init, limits) => {
     const mayRepeat = isRepeatable(init);
-    const attempts: { base: string; reason: string }[] = [];
+    const attempts: Attempt[] = [];
     let answer: Answer | undefined;
     let failure: unknown;
     for (const [i, index] of order().entries()) {
       const base = bases[index]!;
       if (i > 0) onSwitch?.({ from: attempts.at(-1)!.base, to: base, reason: attempts.at(-1)!.reason });
       let reason: string;
+      let wasNeverSent = false;
       try {
         const timeLimit = mayRepeat ? (limits?.answerMs ?? options.answerMs ?? 30_000) + bodyMs(init.body) : undefined;
         const response = await headWithin(timeLimit, init.signal, (signal) => send(base + path, { ...init, signal }));
@@ -81,10 +82,11 @@ export function createFailover(bases: readonly string[], options: FailoverOption
         reason = reasonOf(error);
         // Whatever becomes of this request, the next one had better begin elsewhere.
         first = { index: (index + 1) % bases.length, until: now() + stickMs };
-        if (!mayRepeat && !neverSent(error)) throw error;
+        wasNeverSent = neverSent(error);
+        if (!mayRepeat && !wasNeverSent) throw error;
         if (isOneTime(init.body)) throw error;
       }
-      attempts.push({ base, reason });
+      attempts.push({ base, reason, wasNeverSent });
     }
     // An answer, even an unhappy one, says more than silence.
     if (answer !== undefined) return answer;

@@ -20,12 +20,15 @@ export interface HttpOptions {
   key: string;
   /** How long one call is repeated while no cloud answers, or all say `not now`. */
   retryForMs: number;
+  onRetry: (event: { reason: string; waitMs: number }) => void;
   sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
   now: () => number;
 }
 
 const firstPauseMs = 300;
 const pauseMsMax = 5_000;
+/** Where nobody listens, patience is seldom rewarded: calls are repeated for this long at most. */
+const refusedForMs = 3_000;
 
 /** Sends calls of one client: signs them, repeats what may be repeated, and turns refusals into errors. */
 export class Http {
@@ -54,9 +57,9 @@ export class Http {
 
   /** The answer as it came, if it is 2xx. @throws as `json` */
   async send(call: Call): Promise<Answer> {
-    const { ask, now, retryForMs, sleep } = this.#options;
+    const { ask, now, onRetry, retryForMs, sleep } = this.#options;
     const init = this.#init(call);
-    const endsAt = now() + retryForMs;
+    const startedAt = now();
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, pauseMsMax)) {
       let failure: UnreachableError | HoldfastApiError;
       try {
@@ -73,7 +76,10 @@ export class Http {
         failure = error;
       }
       const waitMs = Math.max(pauseMs, failure instanceof HoldfastApiError ? (failure.retryAfterMs ?? 0) : 0);
-      if (now() + waitMs > endsAt) throw failure;
+      const isRefusal = failure instanceof UnreachableError && failure.isRefusal;
+      if (now() + waitMs - startedAt > (isRefusal ? Math.min(refusedForMs, retryForMs) : retryForMs)) throw failure;
+      const reason = failure instanceof UnreachableError ? failure.message : `${failure.code}: ${failure.message}`;
+      onRetry({ reason, waitMs });
       await sleep(waitMs, call.signal);
     }
   }

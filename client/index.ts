@@ -37,6 +37,8 @@ export interface ClientOptions extends Pick<FailoverOptions, 'fetch' | 'stickMs'
   prefer?: CloudName;
   /** How long one call is repeated while no cloud answers, or all say `not now`. Default 20,000 ms; 0: once. */
   retryForMs?: number;
+  /** Told before each pause; a call that is about to be repeated is no failure yet. */
+  onRetry?: (event: { reason: string; waitMs: number }) => void;
   /** Default: a timer. */
   sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
@@ -110,9 +112,10 @@ export function createClient(options: ClientOptions): HoldfastClient {
 }
 
 function clientOf(bases: ReadonlyMap<CloudName, string>, options: ClientOptions): HoldfastClient {
-  const { key, retryForMs = 20_000, sleep = pause, now = Date.now } = options;
+  const { key, retryForMs = 20_000, onRetry = () => {}, sleep = pause, now = Date.now } = options;
   const send: typeof fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
-  const http = new Http({ ask: createFailover([...bases.values()], options), key, retryForMs, sleep, now });
+  const patient = { key, retryForMs, onRetry, sleep, now };
+  const http = new Http({ ask: createFailover([...bases.values()], options), ...patient });
   const clouds = [...bases.keys()];
   const get = <T>(path: string, call?: Pick<Call, 'signal'>) => http.json<T>({ path, ...call });
   const only = (cloud: CloudName): HoldfastClient => {
@@ -131,7 +134,7 @@ function clientOf(bases: ReadonlyMap<CloudName, string>, options: ClientOptions)
         for (const cloud of clouds) {
           const ask = createFailover([bases.get(cloud)!], options);
           const isLast = cloud === clouds.at(-1);
-          const one = new Http({ ask, key, retryForMs: isLast ? retryForMs : 0, sleep, now });
+          const one = new Http({ ask, ...patient, retryForMs: isLast ? retryForMs : 0 });
           try {
             return await uploadTo(cloud, one, send, file, given);
           } catch (error) {

@@ -96,7 +96,8 @@ async function hear<T>(api: string, call: () => Promise<T>): Promise<Heard<T>> {
 function whatFailed(heard: readonly Heard<unknown>[]): unknown {
   const answer = heard.find(({ answers }) => answers);
   if (answer !== undefined) return answer.failure;
-  return new UnreachableError(heard.map(({ api, error }) => ({ base: api, reason: error ?? 'no answer' })));
+  const attempts = heard.flatMap(({ failure }) => (failure instanceof UnreachableError ? failure.attempts : []));
+  return attempts.length === heard.length ? new UnreachableError(attempts) : heard[0]?.failure;
 }
 
 function shown({ api, answers, ms, error }: Heard<unknown>) {

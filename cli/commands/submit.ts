@@ -73,14 +73,20 @@ async function submit(config: SubmitConfig, { io, print }: Context): Promise<Exi
   const { signal } = io;
   const input = await openInput(config.path);
   const endpoint = config.endpoint ?? (await endpointIn(input));
-  const client = connect(config.connection, { cloud: config.cloud });
   const { dim } = print.noteStyles;
+  const patience = {
+    retryForMs: 60_000,
+    onRetry: ({ reason, waitMs }: { reason: string; waitMs: number }) =>
+      print.warn(text`${reason}; again in ${Math.ceil(waitMs / 1000)} s`),
+  };
+  const client = connect(config.connection, { cloud: config.cloud, ...patience });
   print.note(dim(text`${input.name}: ${size(input.blob.size)} for ${endpoint}`));
   const uploaded = await upload(client, input, config, io);
   print.note(dim(text`uploaded to ${uploaded.cloud} as ${uploaded.file.id} (${wayWords[uploaded.way]})`));
   print.note(dim(text`idempotency key ${config.idempotencyKey}: with it, sending this again is the same batch`));
   // The file stands in every cloud, so whichever answers may accept; the one that took the file is asked first.
-  const accepting = config.cloud === 'auto' ? connect(config.connection, { prefer: uploaded.cloud }) : client;
+  const accepting =
+    config.cloud === 'auto' ? connect(config.connection, { prefer: uploaded.cloud, ...patience }) : client;
   const accepted = await accepting.batches.create(
     { input_file_id: uploaded.file.id, endpoint, metadata: config.metadata },
     { idempotencyKey: config.idempotencyKey, signal },
