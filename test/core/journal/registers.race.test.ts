@@ -14,6 +14,8 @@ interface Race {
 
 interface RaceSpec {
   proposers: number;
+  /** Processes that learn three times in a row meanwhile, and so finish what they find. */
+  learners?: number;
   names?: string[];
   seed: number;
   choose: Chooser;
@@ -43,6 +45,16 @@ async function race(spec: RaceSpec): Promise<Race> {
   };
   const names = spec.names ?? ['p1', 'p2', 'p3'].slice(0, proposers);
   for (const who of names) propose(who, `v${who.slice(1)}`);
+  for (let i = 0; i < (spec.learners ?? 0); i++) {
+    const options = world.optionsFor(`l${i}`, seed + i, { attemptsMax });
+    const looking = async () => {
+      for (let looks = 0; looks < 3; looks++) {
+        const learned = text(await learn(world.acceptorsFor(`l${i}`), name, options));
+        if (learned !== undefined) given.push(learned);
+      }
+    };
+    looking().catch(() => {});
+  }
   const steps = await world.schedule.run(spec.choose, (taken) => {
     if (kill === undefined || taken !== kill.at) return;
     world.schedule.kill(kill.who);
@@ -64,12 +76,12 @@ function violation({ given, world, learned }: Race): string | undefined {
 }
 
 describe('registers in a race', () => {
-  test('two proposers with two values, 300 seeds of delayed and lost messages: one value, for everybody, for ever', async () => {
+  test('two proposers with two values and up to two learners, 300 seeds of delayed and lost messages: one value, for everybody, for ever', async () => {
     let answers = 0;
     const values = new Set<string>();
     for (let seed = 1; seed <= 300; seed++) {
       const random = seeded(seed);
-      const outcome = await race({ proposers: 2, seed, choose: anyOrder(random, random() * 0.3) });
+      const outcome = await race({ proposers: 2, learners: seed % 3, seed, choose: anyOrder(random, random() * 0.3) });
       expect({ seed, violation: violation(outcome) }).toEqual({ seed, violation: undefined });
       answers += outcome.given.length;
       for (const value of outcome.given) values.add(value);
