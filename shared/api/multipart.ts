@@ -70,8 +70,8 @@ async function openParser(contentType: string | null): Promise<BusboyInstance> {
       code: 'unsupported_media_type',
       message: 'The body must be a form: Content-Type multipart/form-data.',
     });
-  // Loaded by the first upload: most invocations see none.
-  const { Busboy } = await import('@fastify/busboy');
+  // Loaded by the first upload: most invocations see none. Bundled, a CommonJS package has a default export alone.
+  const { Busboy } = (await import('@fastify/busboy')).default;
   try {
     return new Busboy({
       headers: { 'content-type': contentType! },

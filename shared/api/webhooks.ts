@@ -76,7 +76,8 @@ async function deliver(options: CallbackOptions, endpoint: WebhookEndpoint, id: 
   const guarded = await guardAddress(endpoint.url, options.rules);
   if ('refused' in guarded) throw new Error(`the address of the webhook is refused: ${guarded.refused}`);
   // Loaded when first needed: most invocations send none, and pay for what they load.
-  const { Webhook } = await import('standardwebhooks');
+  // Bundled, a CommonJS package has a default export alone.
+  const { Webhook } = (await import('standardwebhooks')).default;
   const now = options.clock.now();
   const headers = {
     'content-type': 'application/json',
