@@ -5,7 +5,7 @@ import { joined, type Text, text } from './text.ts';
 export const exitCodes = {
   /** Done, and all is well. */
   ok: 0,
-  /** Done, and the answer is no: a batch that failed or left requests unanswered, a check that found something. */
+  /** The answer is no: a batch that failed or left requests unanswered, a check that found something; or our own fault. */
   no: 1,
   /** The command line, the file or the request is wrong; trying again changes nothing. */
   usage: 2,
@@ -51,9 +51,11 @@ export function failureOf(error: unknown, debug: boolean): Failure {
         text`Elsewhere: --aws URL, --azure URL, or HOLDFAST_AWS_URL and HOLDFAST_AZURE_URL.`,
       ],
     };
+  if ((error as { name?: unknown } | null)?.name === 'ConfigError')
+    return { exitCode: exitCodes.usage, message: text`${(error as Error).message}`, hints: [] };
   const shown = debug && error instanceof Error ? (error.stack ?? error.message) : String(error);
   return {
-    exitCode: exitCodes.usage,
+    exitCode: exitCodes.no,
     message: joined(
       shown.split('\n').map((line) => text`${line}`),
       '\n',

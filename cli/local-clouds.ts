@@ -1,32 +1,13 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { portsOf } from '../local/ports.ts';
+import type { LocalClouds, LocalOptions } from '../local/up.ts';
 
-/** Both clouds and the witness, running on this machine as processes of their own. */
-export interface LocalClouds {
-  console: string;
-  key: string;
-  aws?: { api: string; pid: number };
-  azure?: { api: string; pid: number };
-  witness?: { url: string; pid: number };
-  /** Ends every process. */
-  stop(): Promise<void>;
-}
+export type { LocalClouds, LocalOptions };
 
-export interface LocalOptions {
-  /** Folder that keeps everything; made if it is missing. */
-  dataDir: string;
-  portBase: number;
-  /** Starts one cloud alone, on the data and ports of both. */
-  only?: 'aws' | 'azure';
-  /** No log on this terminal. */
-  quiet: boolean;
-}
-
-/** Loaded only by the commands that start clouds: the emulators take a second. */
+/** Both clouds and the witness. Loaded only by the commands that start them. */
 export async function startClouds(options: LocalOptions): Promise<LocalClouds> {
-  const path = '../local/up.ts';
-  const { startLocal } = (await import(path)) as { startLocal: (options: LocalOptions) => Promise<LocalClouds> };
+  const { startLocal } = await import('../local/up.ts');
   return startLocal(options);
 }
 

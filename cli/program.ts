@@ -15,7 +15,7 @@ import { stylesFor, text } from './text.ts';
 const exitHelp = `
 Exit codes:
     0  done, and all is well
-    1  done, and the answer is no: a batch failed or left requests unanswered, a check found something
+    1  the answer is no: a batch failed or left requests unanswered, a check found something, something broke
     2  the command line, the file or the request is wrong
     3  no cloud answers, or all say "not now"; trying again may help
   130  interrupted

@@ -8,7 +8,8 @@ import { type LocalClouds, type LocalOptions, startClouds } from '../local-cloud
 import { type Styles, type Text, table, text } from '../text.ts';
 
 export interface UpConfig extends LocalOptions {
-  only?: 'aws' | 'azure';
+  dataDir: string;
+  portBase: number;
 }
 
 export function addUp(maker: CommandMaker): void {

@@ -20,7 +20,7 @@ describe('usage', () => {
     const { exitCode, stdout } = await holdfast(['--help']);
     expect(exitCode).toBe(0);
     for (const command of commands) expect(stdout).toContain(`  ${command} `);
-    for (const code of ['0  done', '1  done', '2  the', '3  no', '130  inter']) expect(stdout).toContain(code);
+    for (const code of ['0  done', '1  the answer', '2  the', '3  no', '130  inter']) expect(stdout).toContain(code);
   });
 
   test.each([
