@@ -118,6 +118,8 @@ function retryAfterMs(error: unknown): DurationMs | undefined {
 const SERVICE_BUS_CODES = new Map<string, (says: string, where: string, cause: { cause: unknown }) => HoldfastError>([
   ['UnauthorizedAccess', (says, where, cause) => new SiteUnavailableError('credentials', says, where, cause)],
   ['MessagingEntityNotFound', (says, where, cause) => new SiteUnavailableError('store_missing', says, where, cause)],
+  // As the administration client says it, with status 200 or 404.
+  ['MessageEntityNotFoundError', (says, where, cause) => new SiteUnavailableError('store_missing', says, where, cause)],
   ['MessagingEntityDisabled', (says, where, cause) => new SiteUnavailableError('queue_disabled', says, where, cause)],
   [
     'ServiceBusy',
@@ -136,7 +138,7 @@ const SERVICE_BUSY_MS = 10_000;
  * | answer | error |
  * | --- | --- |
  * | UnauthorizedAccess, 401, 403 | `SiteUnavailableError` `credentials` |
- * | MessagingEntityNotFound, 404; MessagingEntityDisabled | `SiteUnavailableError` `store_missing`, `queue_disabled` |
+ * | MessagingEntityNotFound; MessagingEntityDisabled | `SiteUnavailableError` `store_missing`, `queue_disabled` |
  * | ServiceBusy, 429, 503; QuotaExceeded (the queue is full) | `TransientError` `throttled`, `quota_exceeded` |
  * | MessageSizeExceeded, other 4xx | `InvariantError` |
  * | everything else | `SiteUnavailableError`: sending and settling again do no harm |
@@ -149,10 +151,9 @@ export function serviceBusError(error: unknown, where: string): HoldfastError {
   const known = SERVICE_BUS_CODES.get(code);
   if (known !== undefined) return known(`${where}: ${code}`, where, { cause: error });
   const status = statusOf(error);
-  const cause = { cause: error };
-  if (status === 404) return new SiteUnavailableError('store_missing', `${where}: ${status} ${code}`, where, cause);
-  if (status === 503)
-    return new TransientError('throttled', `${where}: 503`, { ...cause, retryAfterMs: retryAfterMs(error) });
+  if (status === 503) {
+    return new TransientError('throttled', `${where}: 503`, { cause: error, retryAfterMs: retryAfterMs(error) });
+  }
   return status === undefined
     ? unanswered(error, 'connection_lost', where, 'repeatable')
     : blobError(error, where, 'repeatable');

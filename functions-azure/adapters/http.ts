@@ -94,10 +94,11 @@ export async function retryBriefly<T>(options: CallOptions, call: () => Promise<
   return await call();
 }
 
+/** What does not get better in a second; what took its whole time once would take it again. */
+const LASTING = new Set(['timeout', 'credentials', 'store_missing', 'queue_disabled', 'parts_lost']);
+
 function isWorthRetrying(error: unknown, pauseMs: DurationMs): boolean {
-  const { name, code, retryAfterMs } = error as { name?: string; code?: string; retryAfterMs?: DurationMs };
-  if (name === 'TransientError') return (retryAfterMs ?? 0) <= pauseMs;
-  // What took its whole time once would take it again, and these do not get better in a second.
-  const lasting = ['timeout', 'credentials', 'store_missing', 'queue_disabled'];
-  return name === 'SiteUnavailableError' && !lasting.includes(code ?? '');
+  const { name, code = '', retryAfterMs = 0 } = error as { name?: string; code?: string; retryAfterMs?: DurationMs };
+  if (LASTING.has(code)) return false;
+  return name === 'SiteUnavailableError' || (name === 'TransientError' && retryAfterMs <= pauseMs);
 }

@@ -17,12 +17,15 @@ export interface ServiceBusConnection {
 interface Lent {
   client: ServiceBusClient;
   calls: number;
+  /** Aborted when the connection is gone. */
+  broken: AbortController;
   discarded: boolean;
 }
 
 /**
- * The connection of a site to its namespace, opened by the first call and replaced after one that failed: the SDK
- * recovers from a connection that closes, but keeps one that merely stopped answering for as long as TCP does.
+ * The connection of a site to its namespace, opened by the first call and replaced when it breaks or a call over it
+ * fails. The SDK by itself waits for replies to what it sent over a connection that closed, until their time is over,
+ * and keeps one that merely stopped answering for as long as TCP does.
  */
 export class ServiceBusConnector {
   readonly #connection: ServiceBusConnection;
@@ -36,13 +39,19 @@ export class ServiceBusConnector {
     this.#timeouts = connection.timeouts ?? defaultTimeouts;
   }
 
-  /** Lends the client for one call. `isBroken` tells from the call's error whether to go on with another connection. */
-  async use<T>(call: (client: ServiceBusClient) => Promise<T>, isBroken: (error: unknown) => boolean): Promise<T> {
-    this.#lent ??= { client: this.#connect(), calls: 0, discarded: false };
+  /**
+   * Lends the client for one call, with a signal that its connection broke. `isBroken` tells from the call's error
+   * whether to go on with another connection.
+   */
+  async use<T>(
+    call: (client: ServiceBusClient, broken: AbortSignal) => Promise<T>,
+    isBroken: (error: unknown) => boolean,
+  ): Promise<T> {
+    this.#lent ??= this.#lend();
     const lent = this.#lent;
     lent.calls++;
     try {
-      return await call(lent.client);
+      return await call(lent.client, lent.broken.signal);
     } catch (error) {
       if (isBroken(error)) this.#discard(lent);
       throw error;
@@ -67,9 +76,22 @@ export class ServiceBusConnector {
     await Promise.all(this.#closing);
   }
 
+  #lend(): Lent {
+    const lent: Lent = { client: this.#connect(), calls: 0, broken: new AbortController(), discarded: false };
+    whenDisconnected(lent.client, () => {
+      this.#discard(lent);
+      // Calls that the SDK itself ends now know better why: a connection that was refused breaks, too.
+      setImmediate(() => lent.broken.abort(Object.assign(new Error('the connection broke'), { code: 'ECONNRESET' })));
+    });
+    return lent;
+  }
+
+  /** Nobody gets it any more; it is closed when its last call has ended. */
   #discard(lent: Lent): void {
+    if (lent.discarded) return;
     lent.discarded = true;
     if (this.#lent === lent) this.#lent = undefined;
+    if (lent.calls === 0) this.#closeClient(lent.client);
   }
 
   /** Waits for no longer than a reply: nobody may be there to say good-bye to. */
@@ -101,6 +123,14 @@ export class ServiceBusConnector {
     if (administrationEndpoint?.startsWith('http:')) client.pipeline.addPolicy(plainHttp(), { afterPhase: 'Sign' });
     return client;
   }
+}
+
+/** The SDK tells nobody; without what it hides here, a broken connection is noticed by time-outs alone. */
+function whenDisconnected(client: ServiceBusClient, listener: () => void): void {
+  const { _connectionContext: context } = client as unknown as {
+    _connectionContext?: { connection?: { once?(event: string, listener: () => void): void } };
+  };
+  context?.connection?.once?.('disconnected', listener);
 }
 
 function atHost(connectionString: string, host: string | undefined): string {

@@ -128,16 +128,21 @@ export class Chunks implements ExtentStore {
       return;
     }
     for (let done = 0; done < count; ) {
-      const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, count - done));
-      const file = await open(join(this.#directory, id));
-      try {
-        const { bytesRead } = await file.read(piece, 0, piece.length, offset + done);
-        if (bytesRead === 0) throw new Error(`chunk ${id} ends before byte ${offset + done}`);
-        done += bytesRead;
-        yield piece.subarray(0, bytesRead);
-      } finally {
-        await file.close();
-      }
+      const piece = await this.#readPiece(id, offset + done, count - done);
+      done += piece.byteLength;
+      yield piece;
+    }
+  }
+
+  async #readPiece(id: string, position: number, bytesMax: number): Promise<Buffer> {
+    const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, bytesMax));
+    const file = await open(join(this.#directory, id));
+    try {
+      const { bytesRead } = await file.read(piece, 0, piece.length, position);
+      if (bytesRead === 0) throw new Error(`chunk ${id} ends before byte ${position}`);
+      return piece.subarray(0, bytesRead);
+    } finally {
+      await file.close();
     }
   }
 
