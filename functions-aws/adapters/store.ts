@@ -34,11 +34,11 @@ import { attempt, defaultTimeouts, retryBriefly, type Timeouts } from './http.ts
 import { abortUpload, completeUpload, type UploadTarget, uploadParts } from './upload.ts';
 
 /**
- * Bytes of a part. Two are on their way while the third fills: 24 MiB are held. 10,000 parts make 80 GB, and all but the
- * last have one size, as R2 demands.
+ * Bytes of a part. Two are on their way while the third fills: 15 MiB are held. 10,000 parts make 50 GB, and all but the
+ * last have one size, as R2 demands; 5 MiB is the least that S3 takes.
  * @source https://developers.cloudflare.com/r2/objects/multipart-objects/ (2026-11)
  */
-const PART_BYTES = 8 * 1024 * 1024;
+const PART_BYTES = 5 * 1024 * 1024;
 
 export interface S3StoreOptions {
   client: S3Client;

@@ -26,8 +26,8 @@ import type {
 import { blobCodeOf, blobError, type Effect, statusOf } from './errors.ts';
 import { attempt, defaultTimeouts, retryBriefly, type Timeouts } from './http.ts';
 
-/** Bytes of a staged block. Two are on their way while the third fills: 24 MiB are held. */
-const BLOCK_BYTES = 8 * 1024 * 1024;
+/** Bytes of a staged block. Two are on their way while the third fills: 12 MiB are held. */
+const BLOCK_BYTES = 4 * 1024 * 1024;
 const BLOCKS_UNDER_WAY_MAX = 2;
 
 /** Entries of one page, as the port has it (the service gives up to 5,000). */

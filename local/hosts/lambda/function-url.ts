@@ -46,13 +46,25 @@ function write(response: ServerResponse, reply: UrlReply, requestId: string): vo
 
 const json = [['content-type', 'application/json']] as const;
 
-/** @source https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html 2026-08 (RequestTooLargeException) */
+const tooLargeMessage = `Request must be smaller than ${lambdaPayloadBytesMax} bytes for the InvokeFunction operation`;
+
+/**
+ * `Message` is Lambda's. The error object beside it is ours: Lambda refuses before any function runs, and whoever meets
+ * that here should read what to do instead.
+ * @source https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html 2026-08 (RequestTooLargeException)
+ */
 const tooLarge: UrlReply = {
   status: 413,
   headers: json,
   body: Buffer.from(
     JSON.stringify({
-      Message: `Request must be smaller than ${lambdaPayloadBytesMax} bytes for the InvokeFunction operation`,
+      Message: tooLargeMessage,
+      error: {
+        message: `${tooLargeMessage}. Send larger files in parts, through /v1/uploads.`,
+        type: 'invalid_request_error',
+        param: null,
+        code: 'request_too_large',
+      },
     }),
   ),
 };

@@ -126,6 +126,12 @@ test('4.4 MB of file pass, 4.8 MB are a 413 that the function never sees: the ev
   expect(refused.status).toBe(413);
   expect(await refused.json()).toEqual({
     Message: 'Request must be smaller than 6291456 bytes for the InvokeFunction operation',
+    error: {
+      message: expect.stringContaining('/v1/uploads'),
+      type: 'invalid_request_error',
+      param: null,
+      code: 'request_too_large',
+    },
   });
   expect(last).toBeUndefined();
 });
