@@ -25,7 +25,29 @@ export function createProgress(io: Pick<Io, 'stderr' | 'env'>, now: () => number
 }
 
 function bars(sink: Io['stderr']): Progress {
-  const multi = new cliProgress.MultiBar(
+  // Made with the first bar: without one it would still move the cursor.
+  let multi: cliProgress.MultiBar | undefined;
+  return {
+    track(name, total) {
+      multi ??= newBars(sink);
+      const bar = multi.create(Math.max(total, 1), 0, { name: plain(name).padEnd(8), note: '' });
+      return {
+        update(value, newTotal, note) {
+          if (newTotal !== undefined && newTotal > 0) bar.setTotal(newTotal);
+          bar.update(value, note === undefined ? {} : { note: plain(note) });
+        },
+      };
+    },
+    note(line) {
+      if (multi === undefined) sink.write(`${line}\n`);
+      else multi.log(`${line}\n`);
+    },
+    stop: () => multi?.stop(),
+  };
+}
+
+function newBars(sink: Io['stderr']): cliProgress.MultiBar {
+  return new cliProgress.MultiBar(
     {
       format: '  {name} {bar} {value}/{total} {note}',
       barCompleteChar: '█',
@@ -38,19 +60,6 @@ function bars(sink: Io['stderr']): Progress {
     },
     cliProgress.Presets.rect,
   );
-  return {
-    track(name, total) {
-      const bar = multi.create(Math.max(total, 1), 0, { name: plain(name).padEnd(8), note: '' });
-      return {
-        update(value, newTotal, note) {
-          if (newTotal !== undefined && newTotal > 0) bar.setTotal(newTotal);
-          bar.update(value, note === undefined ? {} : { note: plain(note) });
-        },
-      };
-    },
-    note: (line) => multi.log(`${line}\n`),
-    stop: () => multi.stop(),
-  };
 }
 
 function lines(sink: Io['stderr'], now: () => number): Progress {
@@ -61,7 +70,7 @@ function lines(sink: Io['stderr'], now: () => number): Progress {
       let shown = { value: 0, note: '', at: Number.NEGATIVE_INFINITY };
       let latest = { value: 0, note: '' };
       const print = () => {
-        if (latest.value === shown.value && latest.note === shown.note) return;
+        if (latest.value === 0 || (latest.value === shown.value && latest.note === shown.note)) return;
         shown = { ...latest, at: now() };
         sink.write(`${text`  ${name} ${latest.value}/${total} ${latest.note}`.value.trimEnd()}\n`);
       };

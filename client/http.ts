@@ -92,6 +92,8 @@ export class Http {
       method,
       headers,
       body: form ?? (json === undefined ? null : JSON.stringify(json)),
+      // Only downloads are redirected. Besides, Node keeps a copy of any body that might have to be sent again elsewhere.
+      redirect: method === 'GET' ? 'follow' : 'error',
       ...(signal !== undefined && { signal }),
     };
   }

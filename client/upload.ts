@@ -121,7 +121,7 @@ const ways: Record<UploadWay, (task: Task) => Promise<FileObject>> = {
     const put = holdfast!.put;
     return completed(task, id, async () => {
       // The address itself is the permission: a bearer key beside it would be refused, and is nobody's business there.
-      const init = { method: put.method, headers: put.headers, ...signalOf(options) };
+      const init = { method: put.method, headers: put.headers, redirect: 'error' as const, ...signalOf(options) };
       const response = await task.fetch(put.url, { ...init, body: countedFile(file, 'file', report) });
       if (!response.ok)
         throw new HoldfastApiError(`The store refused the upload: HTTP ${response.status}.`, {

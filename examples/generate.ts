@@ -1,6 +1,6 @@
 /**
- * Writes `chat.jsonl` and `embeddings.jsonl` beside this file: `node examples/generate.ts`. The same seed gives the same
- * bytes. Every text is made up here; each chat request holds a short passage and a question that one of its sentences
+ * Writes `chat.jsonl` and `embeddings.jsonl` beside this file, or into the folder that is named: `node
+ * examples/generate.ts [DIR]`. The same seed gives the same bytes. Every text is made up here; each chat request holds a short passage and a question that one of its sentences
  * answers, so that an extractive answer can be checked.
  */
 import { writeFileSync } from 'node:fs';
@@ -216,7 +216,7 @@ function write(name: string, url: string, seed: number, body: (random: Random) =
     const custom_id = `${name}-${String(i + 1).padStart(4, '0')}`;
     return `${JSON.stringify({ custom_id, method: 'POST', url, body: body(random) })}\n`;
   }).join('');
-  writeFileSync(join(import.meta.dirname, `${name}.jsonl`), text);
+  writeFileSync(join(process.argv[2] ?? import.meta.dirname, `${name}.jsonl`), text);
 }
 
 write('chat', '/v1/chat/completions', 2026, chatBody);

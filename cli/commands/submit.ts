@@ -121,19 +121,22 @@ async function submit(config: SubmitConfig, { io, print }: Context): Promise<Exi
   return verdictOf(ended);
 }
 
+/** Uploads below this are over before anybody could read of them. */
+const shownFrom = 2_000_000;
+
 const wayWords = { form: 'one request', parts: 'in parts', presigned: 'straight to the store' } as const;
 
 async function upload(client: HoldfastClient, input: InputFile, config: SubmitConfig, io: Io): Promise<Uploaded> {
   const { size: bytes } = input.blob;
   const mayBePresigned = client.clouds.some((cloud) => chooseUpload(bytes, cloud) === 'presigned');
   const progress = createProgress(io);
-  const track = progress.track('upload', Math.ceil(bytes / 1000));
+  const track = bytes >= shownFrom ? progress.track('upload', Math.ceil(bytes / 1000)) : undefined;
   try {
     return await client.files.upload(input.blob, {
       name: input.name,
       signal: io.signal,
       ...(mayBePresigned && { sha256: await sha256OfFile(config.path) }),
-      onProgress: (sent, total) => track.update(Math.ceil(sent / 1000), Math.ceil(total / 1000), 'kB'),
+      onProgress: (sent, total) => track?.update(Math.ceil(sent / 1000), Math.ceil(total / 1000), 'kB'),
     });
   } catch (error) {
     if ((error as { name?: unknown }).name === 'NotReadableError')
