@@ -1,7 +1,7 @@
 /**
- * Writes `chat.jsonl` and `embeddings.jsonl` beside this file, or into the folder that is named: `node
- * examples/generate.ts [DIR]`. The same seed gives the same bytes. Every text is made up here; each chat request holds a short passage and a question that one of its sentences
- * answers, so that an extractive answer can be checked.
+ * Writes `chat.jsonl` and `embeddings.jsonl` beside this file, or into the folder that is named:
+ * `node examples/generate.ts [DIR]`. The same seed gives the same bytes. Every text is made up here; each chat request
+ * holds a short passage and a question that one of its sentences answers, so that an extractive answer can be checked.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
