@@ -66,6 +66,9 @@ export async function readJson<S extends z.ZodType>(request: Request, schema: S)
   const chunks: Uint8Array[] = [];
   for await (const chunk of boundedBody(request, jsonBodyBytesMax)) chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
+  // Lambda hands a JSON body over as text, with U+FFFD where its bytes were no UTF-8: what was meant is lost there, and
+  // must not be taken for a name here. So the sign itself is refused, too, and both clouds answer alike.
+  if (utf8(bytes).includes('\ufffd')) throw badRequest('invalid_json', 'The body is not valid UTF-8.');
   const parsed = parseBoundedJson(bytes, { bytesMax: jsonBodyBytesMax });
   if ('fault' in parsed)
     throw badRequest(

@@ -3,6 +3,7 @@ import {
   Agent,
   createServer,
   request as httpRequest,
+  type IncomingHttpHeaders,
   type IncomingMessage,
   type Server,
   type ServerResponse,
@@ -19,6 +20,9 @@ import type { HttpRoute } from './routes.ts';
 
 /** @source https://learn.microsoft.com/azure/azure-functions/functions-scale 2026-11 (the load balancer's idle time-out) */
 const RESPONSE_MS_MAX: DurationMs = 230_000;
+
+/** @source https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1 2026-11; `transfer-encoding` stays, it says how the body goes on */
+const hopHeaders = new Set(['connection', 'keep-alive', 'proxy-connection', 'te', 'upgrade']);
 
 const invocationIdHeader = 'x-ms-invocation-id';
 
@@ -87,7 +91,7 @@ function serve(
     if (!response.writableFinished) forwarded.destroy();
   });
   forwarded.once('response', (reply) => {
-    const headers = { ...reply.headers };
+    const headers = withoutHops(reply.headers);
     delete headers[invocationIdHeader];
     response.writeHead(reply.statusCode ?? 502, headers);
     pipeline(reply, response, () => {});
@@ -127,12 +131,20 @@ function bounded(bytesMax: number, onTooLarge: () => void): Transform {
 function forwardedHeaders(request: IncomingMessage, invocationId: string) {
   const { expect: _, ...headers } = request.headers;
   return {
-    ...headers,
+    ...withoutHops(headers),
     [invocationIdHeader]: invocationId,
     'x-forwarded-host': request.headers.host ?? 'localhost',
     'x-forwarded-proto': 'http',
     'x-forwarded-for': request.socket.remoteAddress,
   };
+}
+
+/**
+ * Headers less those that concern one connection alone. A client's `connection: close`, passed on, would have the inner
+ * server reset its connection while the rest of a refused body is still on its way, and the refusal would be lost.
+ */
+function withoutHops(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !hopHeaders.has(name)));
 }
 
 function plainHeaders(request: IncomingMessage): Record<string, string> {
