@@ -85,7 +85,7 @@ export async function followBatch(
   options: { progress: Progress; pollMs: number; signal: AbortSignal },
 ): Promise<BatchObject> {
   const { progress, pollMs, signal } = options;
-  const tracks = new Map(client.clouds.map((cloud) => [cloud, progress.track(cloud, 0)]));
+  const tracks = new Map((['aws', 'azure'] as const).map((cloud) => [cloud, progress.track(cloud, 0)]));
   let isQuiet = false;
   return client.batches.wait(id, {
     pollMs,

@@ -18,7 +18,7 @@ const clouds = ['aws', 'azure'] as const;
 const examples = resolve(import.meta.dirname, '..', '..', 'examples');
 /** With ten batches it is all but certain (998 in 1,000) that both clouds are drawn as a home. */
 const batchLines = 100;
-const pollMs = 500;
+const pollMs = 700;
 
 export interface DemoConfig {
   /** Kept afterwards; absent: a temporary folder, removed at the end. */
@@ -58,6 +58,7 @@ async function demo(config: DemoConfig, context: Context): Promise<ExitCode> {
     print.say(
       text`  AWS (SQS, S3, Lambda) and Azure (Service Bus, Blob, Functions), each in its own process, and a witness.`,
     );
+    print.say(print.styles.dim('  The first start also builds the functions; it takes ten to twenty seconds.'));
     const portBase = await freePortBase(config.portBase);
     local = await startClouds({ dataDir, portBase, quiet: true });
     io.signal.throwIfAborted();

@@ -65,7 +65,9 @@ function readyLines({ console, key, aws, azure, witness }: LocalClouds, { bold, 
     ]),
     text``,
     text`Try, in another terminal:  npx holdfast submit examples/chat.jsonl --wait`,
-    text`An outage of AWS:  kill -9 the pid of aws and its children; back with  npx holdfast up --only aws`,
+    ...(aws === undefined
+      ? []
+      : [text`An outage of AWS:  kill -9 $(pgrep -P ${aws.pid}) ${aws.pid}  and its end:  npx holdfast up --only aws`]),
     text`Ctrl-C stops everything; the data stays.`,
   ];
 }
