@@ -12,6 +12,7 @@ import type { DurationMs } from '../../shared/units.ts';
 import { serviceBusError } from './errors.ts';
 import { attempt, defaultTimeouts, retryBriefly, type Timeouts } from './http.ts';
 import type { ServiceBusConnector } from './service-bus-client.ts';
+import { ownTurn } from './turns.ts';
 
 /** The application property in which a copy carries how often its originals were delivered. */
 const EARLIER_DELIVERIES = 'holdfastEarlierDeliveries';
@@ -19,7 +20,7 @@ const EARLIER_DELIVERIES = 'holdfastEarlierDeliveries';
 /** Receiving opens a link and asks the broker: with less than this, nothing could come. */
 const RECEIVE_WAIT_MS_MIN = 100;
 
-/** A full lock of the queue is the most that the broker leases. */
+/** Of a dead-lettered message's reason and description, each. */
 const DESCRIPTION_CHARS_MAX = 1_000;
 
 /** Errors that say that a lease is over. */
@@ -211,6 +212,7 @@ class BusQueue implements ServiceBusQueue {
     return await this.#call(options, 0, async (client) => {
       const links = this.#linksOf(client);
       links.settling ??= this.#receiver(client);
+      await ownTurn();
       try {
         await call(links.settling, message);
         return true;
@@ -245,7 +247,11 @@ class BusQueue implements ServiceBusQueue {
     const time = { waitMs: waitMs + this.#timeouts.connectMs, translate };
     return await retryBriefly(options, () =>
       this.#connector.use(
-        (client) => attempt(this.#timeouts, options, time, (signal) => orAbort(call(client, signal), signal)),
+        (client, broken) =>
+          attempt(this.#timeouts, options, time, (signal) => {
+            const ended = AbortSignal.any([signal, broken]);
+            return orAbort(call(client, ended), ended);
+          }),
         (error) => (error as { name?: string }).name === 'SiteUnavailableError',
       ),
     );

@@ -83,7 +83,7 @@ describe('blobStore', () => {
       response.end(`<?xml version="1.0"?><EnumerationResults ContainerName="state">${lists}</EnumerationResults>`);
     };
   const threeBlocks = async function* () {
-    for (let i = 0; i < 17; i++) yield patternBytes(i * MiB, MiB);
+    for (let i = 0; i < 9; i++) yield patternBytes(i * MiB, MiB);
   };
 
   test('repeats a throttled call briefly, then rejects with TransientError and what Retry-After says', async () => {
