@@ -24,7 +24,7 @@ import { dispatch, locateRange } from './dispatch.ts';
 import { holdFiles, releaseWitness } from './hold-files.ts';
 import { LineSplitter } from './input.ts';
 import { buildOutputs, type OutputFiles, unfinishedErrors } from './output-files.ts';
-import { ownerOf, writableSites } from './owner.ts';
+import { placeOf, writableSites } from './owner.ts';
 import { makePlan } from './planner.ts';
 import { endReason } from './progress.ts';
 
@@ -167,7 +167,7 @@ async function workAgain(
   chosen: readonly { line: number }[],
 ): Promise<void> {
   const dispatches = await readDispatches(core, view);
-  const to = ownerOf(view, dispatches, control);
+  const { owner: to, isMoved } = placeOf(view, dispatches, control);
   const latest = dispatches.at(-1)?.at ?? 0;
   if (to === undefined || core.clock.now() - latest < core.settings.dispatchLeaseMs) return;
   const isAnswered = lineSet(chosen);
@@ -177,12 +177,12 @@ async function workAgain(
   const ranges = await Promise.all(
     chunks.map(({ firstLine, lines }) => locateRange(core, view, view.plan, firstLine, lines)),
   );
-  await dispatch(core, view, view.plan, { to, reason: 'lost', ranges, repeat: true });
+  await dispatch(core, view, view.plan, { to, reason: isMoved ? 'spillover' : 'lost', ranges, repeat: true });
 }
 
 /**
- * Makes a decided publication readable, and the batch closed: its files in both journals, then the fact, then the
- * metadata by which clients find the files, then the callback; the hint goes last, when nothing is left to do (F57).
+ * Makes a decided publication readable, and the batch closed: its files in both journals, then the metadata by which
+ * clients find them, then the fact, then the callback; the hint goes last, when nothing is left to do (F57).
  * A fenced site is not waited for: the hint stays until it has everything.
  */
 export async function makeReadable(
@@ -196,13 +196,14 @@ export async function makeReadable(
     reachable.map((site) => attempt(core, site, () => holdFiles(core, site, publication))),
   );
   const holders = reachable.filter((_, i) => holding[i]);
+  // The metadata first: whoever reads the publication finds the files that it names.
+  for (const kind of ['output', 'error'] as const) {
+    const meta = outputFileMeta(publication, view.manifest, kind);
+    if (meta !== undefined) await putEverywhere(core, fileMetaKey(meta.tenant, meta.id), factBytes(meta), holders);
+  }
   const key = publicationKey(view.tenant, view.batch);
   const { written } = await putEverywhere(core, key, factBytes(publication), holders);
   if (written.length === 0) throw new SiteUnavailableError('publication_unwritten', `no store took ${key}`, key);
-  for (const kind of ['output', 'error'] as const) {
-    const meta = outputFileMeta(publication, view.manifest, kind);
-    if (meta !== undefined) await putEverywhere(core, fileMetaKey(meta.tenant, meta.id), factBytes(meta), written);
-  }
   const isToldOff = await callBackOnce(core, publication);
   if (written.length < core.sites.size || !isToldOff) return 'open';
   await releaseWitness(core, publication).catch(() => {});

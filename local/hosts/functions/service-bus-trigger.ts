@@ -1,4 +1,5 @@
-import { ServiceBusClient, type ServiceBusReceivedMessage } from '@azure/service-bus';
+import { type ProcessErrorArgs, ServiceBusClient, type ServiceBusReceivedMessage } from '@azure/service-bus';
+import { ownTurn } from '../../../functions-azure/adapters/turns.ts';
 import { ConfigError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/ports/log.ts';
 import type { RegisteredFunction, TypedData } from './core-module.ts';
@@ -11,6 +12,13 @@ import { type Invoker, triggerBinding } from './invocation.ts';
  */
 const RETRY = { maxRetries: 3, retryDelayInMs: 800, maxRetryDelayInMs: 10_000, mode: 0 };
 
+/** A queue that calls a function. */
+export interface ServiceBusTrigger {
+  /** Off: nothing is received any more; what is being worked keeps its lock and is settled. */
+  setPolling(on: boolean): void;
+  close(): Promise<void>;
+}
+
 /**
  * Calls a function with every message of its queue: one message an invocation, up to `maxConcurrentCalls` at once, in
  * peek-lock, the lock renewed meanwhile; completed when the function returns, abandoned when it throws.
@@ -22,7 +30,7 @@ export function startServiceBusTrigger(
   settings: HostJson['serviceBus'],
   env: NodeJS.ProcessEnv,
   log: Log,
-): { close(): Promise<void> } {
+): ServiceBusTrigger {
   const { options } = triggerBinding(registered);
   const name = registered.metadata.name;
   const queueName = String(options.queueName).replace(/%([^%]+)%/g, (_, key) => env[key] ?? '');
@@ -39,17 +47,32 @@ export function startServiceBusTrigger(
     // The SDK would parse JSON; the programming model does that itself, from the text on the wire.
     skipParsingBodyAsJson: true,
   });
-  receiver.subscribe(
-    {
-      processMessage: (message) =>
-        invoker.invoke(registered, { data: { string: textOf(message.body) }, metadata: metadataOf(message) }),
-      async processError({ error, errorSource }) {
-        log.warn('trigger.failed', { function: name, queue: queueName, source: errorSource, error: error.message });
-      },
+  const handlers = {
+    async processMessage(message: ServiceBusReceivedMessage) {
+      try {
+        await invoker.invoke(registered, { data: { string: textOf(message.body) }, metadata: metadataOf(message) });
+      } finally {
+        // The receiver settles right after this.
+        await ownTurn();
+      }
     },
-    { maxConcurrentCalls: settings.maxConcurrentCalls, autoCompleteMessages: settings.autoCompleteMessages },
-  );
+    async processError({ error, errorSource }: ProcessErrorArgs) {
+      log.warn('trigger.failed', { function: name, queue: queueName, source: errorSource, error: error.message });
+    },
+  };
+  const { maxConcurrentCalls, autoCompleteMessages } = settings;
+  const listen = () => receiver.subscribe(handlers, { maxConcurrentCalls, autoCompleteMessages });
+  let listening: ReturnType<typeof listen> | undefined = listen();
+  /** Changes happen one after another: ending to listen takes a round trip. */
+  let changing = Promise.resolve();
   return {
+    setPolling(on) {
+      changing = changing.then(async () => {
+        if (on) listening ??= listen();
+        else await listening?.close().catch(() => {});
+        if (!on) listening = undefined;
+      });
+    },
     async close() {
       await receiver.close();
       await client.close();
