@@ -3,25 +3,36 @@ import { type BatchView, readDispatches } from '../journal/batch.ts';
 import { resultReader } from '../journal/choose.ts';
 import type { ControlEntry, Dispatch, Plan, Publication } from '../journal/facts.ts';
 import type { ResultObject } from '../journal/results.ts';
+import type { SiteId } from '../ports/site.ts';
 import { historyOf } from './history.ts';
 import { neverDispatched, type OutstandingRange, outstandingRanges } from './outstanding.ts';
-import { ownerOf } from './owner.ts';
-import { allAnswered, answeredLines, endReason, type PartialCache } from './progress.ts';
+import { isDead, placeOf } from './owner.ts';
+import { allAnswered, answeredLines, endReason, type LineMap, type PartialCache } from './progress.ts';
 
 /**
  * What an open batch needs from the site that looks at it, judged from the facts:
  * - `close`: decided here, or by a site that is fenced now; make it readable everywhere and call back
  * - `plan`: accepted, and not planned or not sent yet; a plan pointer should be waiting
  * - `publish`: nothing is left to run
- * - `work`: some lines are open; `ranges` should be in queues, `uncovered` in none
- * - `nothing`: it is another site's
+ * - `work`: some lines are open; `ranges` should be in queues, `uncovered` in none; `isMoved`: here by a move only
+ * - `nothing`: it is another site's; `owner`, where it is open
  */
 export type BatchNeed =
   | { need: 'close'; publication: Publication }
   | { need: 'plan' }
   | { need: 'publish' }
-  | { need: 'work'; plan: Plan; ranges: OutstandingRange[]; isUncovered: boolean; dispatches: Dispatch[] }
-  | { need: 'nothing' };
+  | WorkNeed
+  | { need: 'nothing'; owner?: SiteId };
+
+export interface WorkNeed {
+  need: 'work';
+  plan: Plan;
+  answered: LineMap;
+  ranges: OutstandingRange[];
+  isUncovered: boolean;
+  isMoved: boolean;
+  dispatches: Dispatch[];
+}
 
 /** What a sweeping process remembers of facts it has read; only a saving. */
 export interface FactMemory {
@@ -43,7 +54,8 @@ export async function assessBatch(
     return isOurs ? { need: 'close', publication: view.publication } : { need: 'nothing' };
   }
   const dispatches = await readDispatches(core, view);
-  if (ownerOf(view, dispatches, control) !== core.self) return { need: 'nothing' };
+  const { owner, isMoved } = placeOf(view, dispatches, control);
+  if (owner !== core.self) return { need: 'nothing', owner };
   const { plan } = view;
   const now = core.clock.now();
   if (plan === undefined || plan.errors.length > 0)
@@ -52,8 +64,9 @@ export async function assessBatch(
   if (endReason(view, allAnswered(answered), now) !== undefined) return { need: 'publish' };
   if (dispatches.length === 0) return { need: 'plan' };
   const isParked = await parkedLines(core, view, memory);
-  const ranges = outstandingRanges(dispatches, answered, isParked);
-  return { need: 'work', plan, ranges, isUncovered: neverDispatched(plan.lines, dispatches), dispatches };
+  const ranges = outstandingRanges(dispatches, answered, isParked, (one) => isDead(one, control));
+  const isUncovered = neverDispatched(plan.lines, dispatches);
+  return { need: 'work', plan, answered, ranges, isUncovered, isMoved, dispatches };
 }
 
 /** Lines that have spent their attempts in both clouds together; they wait for a person or the deadline. */

@@ -11,7 +11,7 @@ import { type WatchedBatch, watchBatch } from './batch-cache.ts';
 import { tellIntake } from './dispatch.ts';
 import { type RangeHistory, readHistory } from './history.ts';
 import { LineSplitter, parseRequestLine } from './input.ts';
-import { writableSites } from './owner.ts';
+import { moveFrom, writableSites } from './owner.ts';
 import { isStale } from './pointers.ts';
 import { isFinished } from './progress.ts';
 
@@ -34,8 +34,12 @@ export async function workChunk(
   if (isStale(pointer, control, core.self)) return complete(core, pointer, 'stale');
   const batch = await watchBatch(core, pointer.tenant, pointer.batch);
   if (batch === undefined || batch.isOver) return complete(core, pointer, batch === undefined ? 'unknown' : 'over');
-  const mayRepeat = pointer.repeat || deliveryCount > 1;
   const { tenant, firstLine, lines } = pointer;
+  // Its model or batch works elsewhere for now, and whoever works it there sends for it.
+  const move = moveFrom(control, core.self, { ...pointer, boundTo: batch.manifest.boundTo });
+  if (move !== undefined && pointer.epoch < move.since) return complete(core, pointer, 'moved');
+  // Since the control entry that it was sent under, the same lines may have been given to somebody else.
+  const mayRepeat = pointer.repeat || deliveryCount > 1 || pointer.epoch !== control.epoch;
   const history = mayRepeat ? await readHistory(core, tenant, pointer.batch, firstLine, lines) : noHistory;
   const open = lineNumbers(pointer).filter((line) => !history.answered.has(line));
   const todo = open.filter((line) => (history.attempts.get(line) ?? 0) < core.settings.attemptsMax);

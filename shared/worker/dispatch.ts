@@ -6,6 +6,7 @@ import { dispatchKey, fileContentKey } from '../journal/keys.ts';
 import { getAnywhere, recordFact } from '../journal/replicas.ts';
 import type { SiteId } from '../ports/site.ts';
 import { LineSplitter } from './input.ts';
+import { writableSites } from './owner.ts';
 import { chunkPointer, pointerMessage } from './pointers.ts';
 
 /** One wave of pointers. */
@@ -24,7 +25,8 @@ export interface Wave {
  */
 export async function dispatch(core: Core, view: BatchView, plan: Plan, wave: Wave): Promise<void> {
   if (wave.ranges.length === 0 || plan.model === null) return;
-  const { epoch } = await core.control.current();
+  const control = await core.control.current();
+  const { epoch } = control;
   const target = core.sites.get(wave.to);
   if (target === undefined) throw new InvariantError('site_unknown', `no site ${wave.to} is configured`);
   const pointers = wave.ranges.map((range) => chunkPointer(view, range, plan.model!, epoch, wave.repeat));
@@ -41,7 +43,8 @@ export async function dispatch(core: Core, view: BatchView, plan: Plan, wave: Wa
     reason: wave.reason,
     ranges: wave.ranges.map(({ firstLine, lines }) => [firstLine, lines]),
   };
-  await recordFact(core, dispatchKey(view.tenant, view.batch, id), fact);
+  // Not to a fenced site: while it is dark, each record would wait for it. It gets them when it comes back.
+  await recordFact(core, dispatchKey(view.tenant, view.batch, id), fact, writableSites(control, core.sites.keys()));
   core.log.info('chunks.dispatched', { batch: view.batch, to: wave.to, reason: wave.reason, chunks: pointers.length });
 }
 

@@ -9,26 +9,32 @@ export interface OutstandingRange {
   lines: number;
   to: SiteId;
   sentAt: EpochMs;
+  /** Under which it was sent. */
+  epoch: number;
+  reason: Dispatch['reason'];
   /** A lost pointer is not told from a slow one before this moment. */
   leaseEnds: EpochMs;
 }
 
 /**
  * The ranges whose pointers are still needed: for each line the latest dispatch that covers it counts, so halves replace
- * the chunk they were cut from, and what was sent again replaces what was lost. Ranges without an open line are left out.
+ * the chunk they were cut from, and what was sent again replaces what was lost. A wave that is `dead` (stale where it was
+ * sent) never replaces one that is not, however late its record came. Ranges without an open line are left out.
  */
 export function outstandingRanges(
   dispatches: readonly Dispatch[],
   answered: LineMap,
   isParked: (line: number) => boolean = () => false,
+  isDead: (dispatch: Dispatch) => boolean = () => false,
 ): OutstandingRange[] {
   const ranges: OutstandingRange[] = [];
   const owner = new Int32Array(answered.length).fill(-1);
-  for (const dispatch of dispatches)
+  const inForce = dispatches.toSorted((a, b) => Number(isDead(b)) - Number(isDead(a)));
+  for (const dispatch of inForce)
     for (const [firstLine, lines] of dispatch.ranges) {
       owner.fill(ranges.length, firstLine, firstLine + lines);
-      const { to, at, leaseMs } = dispatch;
-      ranges.push({ firstLine, lines, to, sentAt: at, leaseEnds: at + leaseMs });
+      const { to, at, leaseMs, epoch, reason } = dispatch;
+      ranges.push({ firstLine, lines, to, sentAt: at, epoch, reason, leaseEnds: at + leaseMs });
     }
   const needed = new Set<number>();
   for (const [line, range] of owner.entries())

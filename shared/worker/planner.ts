@@ -6,7 +6,7 @@ import { sha256 } from '../journal/json.ts';
 import { fileContentKey, planKey } from '../journal/keys.ts';
 import { putOwnFirst, streamAnywhere } from '../journal/replicas.ts';
 import { dispatch } from './dispatch.ts';
-import { ownerOf } from './owner.ts';
+import { placeOf } from './owner.ts';
 import { PlanBuilder } from './plan.ts';
 
 /** What became of a request to plan. */
@@ -24,11 +24,11 @@ export async function planBatch(core: Core, tenant: string, batch: string): Prom
   if (plan.errors.length > 0) return 'refused';
   if (view.cancelKeys.length > 0) return 'cancelled';
   const control = await core.control.current();
-  const owner = ownerOf(view, await readDispatches(core, view), control);
+  const { owner, isMoved } = placeOf({ ...view, plan }, await readDispatches(core, view), control);
   if (owner === undefined) throw new SiteUnavailableError('no_owner', 'no active site may work this batch', 'control');
   await dispatch(core, view, plan, {
     to: owner,
-    reason: 'plan',
+    reason: isMoved ? 'spillover' : 'plan',
     ranges: plan.chunks,
     // A plan that was there may have been sent by somebody who died before recording it.
     repeat: view.plan !== undefined,

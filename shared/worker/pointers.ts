@@ -12,6 +12,7 @@ import {
 import { canonicalJson, type Json, parseBoundedJson } from '../journal/json.ts';
 import type { OutgoingMessage } from '../ports/queue.ts';
 import type { SiteId } from '../ports/site.ts';
+import { isDead } from './owner.ts';
 
 /** No pointer of ours is longer; also the bound for what is taken off a queue. */
 const pointerBytesMax = 16 * 1024;
@@ -40,8 +41,7 @@ function safeStringify(body: unknown): string | undefined {
  * work was given to somebody else then).
  */
 export function isStale(pointer: Pick<Pointer, 'epoch'>, control: ControlEntry, site: SiteId): boolean {
-  const here = control.sites[site];
-  return here === undefined || here.state === 'fenced' || pointer.epoch < here.fencedEpoch;
+  return isDead({ to: site, epoch: pointer.epoch }, control);
 }
 
 /** The pointer to one chunk of a batch. */

@@ -1,15 +1,20 @@
 import { type Core, ownSite } from '../core.ts';
+import { type OpenBatch, openBatch } from '../health/progress.ts';
 import { mirrorBatch, syncJournals } from '../journal/anti-entropy.ts';
 import { type BatchView, viewBatch } from '../journal/batch.ts';
 import { type ControlEntry, factVersion, type Pointer } from '../journal/facts.ts';
 import { batchOfKey, manifestKey, openKey, openPrefix, publicationKey } from '../journal/keys.ts';
 import { listAll } from '../ports/object-store.ts';
 import type { Queue } from '../ports/queue.ts';
+import { drainStale } from '../redrive/drain.ts';
+import { type RedriveProgress, redrive } from '../redrive/redrive.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import { assessBatch, type BatchNeed, type FactMemory } from './assess.ts';
 import { dispatch, locateRange, tellIntake } from './dispatch.ts';
 import { lostCount, type OutstandingRange } from './outstanding.ts';
+import { isDead } from './owner.ts';
 import { makeReadable } from './publisher.ts';
+import { sparing } from './spare.ts';
 
 /** What one pass saw and did. */
 export interface SweepReport {
@@ -21,10 +26,16 @@ export interface SweepReport {
   told: number;
   /** Chunk pointers sent again because their queue lost them. */
   redispatched: number;
+  /** Redrive to this site: pointers sent so far, and pointers still to be sent. */
+  redrive: RedriveProgress;
+  /** Stale pointers taken off the queues of fenced sites. */
+  drained: number;
   /** Batches closed. */
   closed: number;
   /** Batches that could not be looked at or served; each is tried again at the next tick. */
   failed: number;
+  /** Every batch that was looked at and is open, whoever works it: what progress is judged by. */
+  progress: OpenBatch[];
 }
 
 interface Memory extends FactMemory {
@@ -64,8 +75,23 @@ interface Assessed {
 export async function sweep(core: Core): Promise<SweepReport> {
   const memory = memoryOf(core);
   const control = await core.control.current();
-  const report: SweepReport = { open: 0, copied: 0, told: 0, redispatched: 0, closed: 0, failed: 0 };
+  const report: SweepReport = {
+    open: 0,
+    copied: 0,
+    told: 0,
+    redispatched: 0,
+    redrive: { redriven: 0, left: 0 },
+    drained: 0,
+    closed: 0,
+    failed: 0,
+    progress: [],
+  };
   if (control.sites[core.self]?.state === 'fenced') return report;
+  await sweepOnce(await sparing(core, control), memory, control, report);
+  return report;
+}
+
+async function sweepOnce(core: Core, memory: Memory, control: ControlEntry, report: SweepReport): Promise<void> {
   // Depth before facts: what is answered between the two looks lowers what is expected, never the depth that was seen.
   const [workDepth, intakeDepth] = await Promise.all([
     depthOf(core, ownSite(core).work),
@@ -75,8 +101,8 @@ export async function sweep(core: Core): Promise<SweepReport> {
   await settleIntake(core, memory, control, assessed, intakeDepth, report);
   await settleWork(core, memory, control, assessed, workDepth, report);
   await closeDecided(core, memory, assessed, report);
+  report.drained = await drainStale(core, control);
   await syncNowAndThen(core, memory, report);
-  return report;
 }
 
 function memoryOf(core: Core): Memory {
@@ -119,7 +145,10 @@ async function assessAll(core: Core, control: ControlEntry, memory: Memory, repo
         const view = await viewBatch(core, tenant, batch);
         if (view === undefined) return;
         if (isLacking(view, control)) report.copied += (await mirrorBatch(core, view)).copied;
-        assessed.push({ view, need: await assessBatch(core, view, control, memory) });
+        const need = await assessBatch(core, view, control, memory);
+        assessed.push({ view, need });
+        const open = openBatch(view, need.need === 'nothing' ? need.owner : core.self);
+        if (open !== undefined) report.progress.push(open);
       });
     }
   };
@@ -167,7 +196,7 @@ async function settleIntake(
   });
 }
 
-/** Chunk pointers: what a fenced site had goes to this one at once, what the own queue lost after its lease. */
+/** Chunk pointers: what is stranded at another site comes here wave by wave, what the own queue lost after its lease. */
 async function settleWork(
   core: Core,
   memory: Memory,
@@ -177,11 +206,12 @@ async function settleWork(
   report: SweepReport,
 ): Promise<void> {
   const now = core.clock.now();
-  const isDark = (site: string) => control.sites[site]?.state === 'fenced';
-  const open = assessed.flatMap(({ view, need }) =>
-    need.need === 'work' ? need.ranges.map((range) => ({ view, plan: need.plan, range })) : [],
+  const open = assessed.flatMap(({ view, need }) => (need.need === 'work' ? [{ view, need }] : []));
+  const own = open.flatMap(({ view, need }) =>
+    need.ranges
+      .filter((range) => range.to === core.self && !isDead(range, control))
+      .map((range) => ({ view, plan: need.plan, isMoved: need.isMoved, range })),
   );
-  const own = open.filter(({ range }) => range.to === core.self);
   const { lost, shortSince } =
     depth === undefined
       ? { lost: 0, shortSince: memory.workShortSince }
@@ -189,27 +219,25 @@ async function settleWork(
   memory.workShortSince = lost > 0 ? undefined : shortSince;
   const overdue = own.filter(({ range }) => range.leaseEnds <= now);
   overdue.sort((a, b) => a.range.sentAt - b.range.sentAt);
-  const dark = open.filter(({ range }) => isDark(range.to));
-  await sendAgain(core, 'redrive', dark, report);
-  await sendAgain(core, 'lost', overdue.slice(0, lost), report);
+  report.redrive = await redrive(core, control, open, {
+    failed: (batch, error) => noteFailed(core, report, batch, error),
+  });
+  await sendAgain(core, overdue.slice(0, lost), report);
   await sendUncovered(core, assessed, now, report);
 }
 
 type OpenRange = {
   view: BatchView;
   plan: NonNullable<BatchView['plan']>;
+  isMoved: boolean;
   range: Pick<OutstandingRange, 'firstLine' | 'lines'>;
 };
 
-async function sendAgain(
-  core: Core,
-  reason: 'lost' | 'redrive',
-  open: readonly OpenRange[],
-  report: SweepReport,
-): Promise<void> {
+async function sendAgain(core: Core, open: readonly OpenRange[], report: SweepReport): Promise<void> {
   for (const [view, ranges] of Map.groupBy(open, ({ view }) => view)) {
     await guarded(core, report, view.batch, async () => {
-      const { plan } = ranges[0]!;
+      const { plan, isMoved } = ranges[0]!;
+      const reason = isMoved ? 'spillover' : 'lost';
       const located = [];
       for (const { range } of ranges) located.push(await locateRange(core, view, plan, range.firstLine, range.lines));
       await dispatch(core, view, plan, { to: core.self, reason, ranges: located, repeat: true });
@@ -222,7 +250,7 @@ async function sendAgain(
 async function sendUncovered(core: Core, assessed: readonly Assessed[], now: EpochMs, report: SweepReport) {
   for (const { view, need } of assessed) {
     if (need.need !== 'work' || !need.isUncovered) continue;
-    const { plan, dispatches } = need;
+    const { plan, isMoved, dispatches } = need;
     if (now - dispatches.at(-1)!.at < core.settings.dispatchLeaseMs) continue;
     const covered = new Set(
       dispatches.flatMap(({ ranges }) =>
@@ -232,12 +260,8 @@ async function sendUncovered(core: Core, assessed: readonly Assessed[], now: Epo
     const chunks = plan.chunks.filter(({ firstLine, lines }) =>
       Array.from({ length: lines }, (_, i) => firstLine + i).some((line) => !covered.has(line)),
     );
-    await sendAgain(
-      core,
-      'lost',
-      chunks.map((range) => ({ view, plan, range })),
-      report,
-    );
+    const uncovered = chunks.map((range) => ({ view, plan, isMoved, range }));
+    await sendAgain(core, uncovered, report);
   }
 }
 
@@ -292,7 +316,11 @@ async function guarded(core: Core, report: SweepReport, what: string, task: () =
   try {
     await task();
   } catch (error) {
-    report.failed += 1;
-    core.log.warn('sweep.failed', { what, error: String((error as Error)?.message).slice(0, 200) });
+    noteFailed(core, report, what, error);
   }
+}
+
+function noteFailed(core: Core, report: SweepReport, what: string, error: unknown): void {
+  report.failed += 1;
+  core.log.warn('sweep.failed', { what, error: String((error as Error)?.message).slice(0, 200) });
 }

@@ -8,6 +8,7 @@ import { withLease } from './lease.ts';
 import { planBatch } from './planner.ts';
 import { isStale, parsePointer } from './pointers.ts';
 import { publishBatch } from './publisher.ts';
+import { sparing } from './spare.ts';
 import { splitRange } from './split.ts';
 
 /** How long a pointer of a later version waits before it is handed out again, maybe to a process that knows it. */
@@ -47,9 +48,11 @@ async function workOne(core: Core, delivery: Delivery, deadline: EpochMs): Promi
   await delivery.settle(settlement);
 }
 
-async function handle(core: Core, pointer: Pointer, deliveryCount: number, deadline: EpochMs): Promise<Settlement> {
+async function handle(own: Core, pointer: Pointer, deliveryCount: number, deadline: EpochMs): Promise<Settlement> {
+  const control = await own.control.current();
+  if (isStale(pointer, control, own.self)) return { kind: 'complete' };
+  const core = await sparing(own, control);
   if (pointer.kind === 'chunk') return workChunk(core, pointer, deliveryCount, deadline);
-  if (isStale(pointer, await core.control.current(), core.self)) return { kind: 'complete' };
   if (pointer.kind === 'split') await splitRange(core, pointer);
   else {
     const outcome = pointer.kind === 'plan' ? await planBatch(core, pointer.tenant, pointer.batch) : undefined;
