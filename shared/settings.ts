@@ -13,7 +13,9 @@ export interface Settings {
   peerTimeoutMs: DurationMs;
   /** How long a learned control entry is used before it is looked up again. */
   controlCacheMs: DurationMs;
-  /** A monitor tick. */
+  /** How quick health is to judge (`shared/health/types.ts`). Default `balanced`. */
+  health: 'fast' | 'balanced' | 'careful';
+  /** A monitor tick. Default: that of the health profile. */
   tickMs: DurationMs;
   /** Lease of a message in work, extended every third of it. */
   leaseMs: DurationMs;
@@ -48,6 +50,7 @@ export const defaultSettings: Settings = Object.freeze({
   },
   peerTimeoutMs: 5_000,
   controlCacheMs: 5_000,
+  health: 'balanced',
   tickMs: 10_000,
   leaseMs: 60_000,
   runMs: 240_000,

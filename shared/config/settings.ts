@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { profiles } from '../health/types.ts';
 import { lineBytesMax } from '../limits.ts';
 import { type ChunkLimits, defaultSettings, type Settings } from '../settings.ts';
 import { section } from './fields.ts';
@@ -28,6 +29,7 @@ export const settingsSchema = section({
   chunks: section({ text: chunkLimits, embeddings: chunkLimits }).optional(),
   peerTimeoutMs: span(100, minute),
   controlCacheMs: span(0, minute),
+  health: z.enum(['fast', 'balanced', 'careful']).optional(),
   tickMs: span(100, minute),
   leaseMs: span(second, 10 * minute),
   // Lambda ends a run after 15 minutes at most; the trigger's queue hides a message as long.
@@ -43,6 +45,7 @@ export const settingsSchema = section({
     const given = Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined));
     return {
       ...defaultSettings,
+      tickMs: profiles[overrides.health ?? defaultSettings.health].tickMs,
       ...(given as Partial<Settings>),
       chunks: {
         text: { ...defaultSettings.chunks.text, ...(chunks?.text as Partial<ChunkLimits>) },

@@ -1,4 +1,5 @@
 import type { SiteId } from '../ports/site.ts';
+import type { Settings } from '../settings.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 
 /**
@@ -27,7 +28,10 @@ export interface Reading {
   observer: string;
   site: SiteId;
   signal: Signal;
-  /** Model alias (`model`, `progress`), or name of a neutral reference; absent elsewhere. */
+  /**
+   * Which one, where there are several: model alias (`model`, `progress`), name of a neutral reference, part of the
+   * queues (`intake`, `work`, `send`) or stores (`journal`); absent elsewhere. Looks at different ones are counted apart.
+   */
   subject?: string;
   at: EpochMs;
   outcome: 'ok' | 'failed' | 'unknown';
@@ -72,6 +76,8 @@ export interface Verdict {
   flaps: number;
   /** Not before this moment may the verdict improve again (hold-down). */
   holdUntil: EpochMs;
+  /** Moments of those changes, newest first: the next verdict counts from them. */
+  changes?: EpochMs[];
 }
 
 /** What one observer writes to every store it can reach, under `observations/<observer>.json`. */
@@ -86,7 +92,29 @@ export interface Observation {
   trustsItself: boolean;
   verdicts: Verdict[];
   /** Open lines, oldest open line and lines answered of late, per site and model. */
-  backlog: { site: SiteId; model: string; openLines: number; oldestMs: DurationMs; answeredOfLate: number }[];
+  backlog: Backlog[];
+  /** The latest round of looks, for whoever wants to see for himself. */
+  readings?: Reading[];
+}
+
+/** What one model at one site has to do, and what it has done of late. Canaries are not in it. */
+export interface Backlog {
+  site: SiteId;
+  model: string;
+  openLines: number;
+  /** Age of the oldest batch with an open line. */
+  oldestMs: DurationMs;
+  /** Lines answered since the look before. */
+  answeredOfLate: number;
+}
+
+/** The latest observation of one observer that any store shows. */
+export interface SeenObservation {
+  observation: Observation;
+  /** It has not changed for a whole window: its observer is silent. */
+  stale: boolean;
+  /** Stores that showed this very observation (site ids, `witness`). */
+  stores: string[];
 }
 
 /** How quick a deployment is to judge. `failed` of `window` readings make down, `good` in a row make healthy again. */
@@ -105,3 +133,13 @@ export const profiles: Record<HealthProfile['name'], HealthProfile> = {
   fast: { name: 'fast', tickMs: 2_000, window: 6, failed: 5, good: 30, holdDownMs: 60_000 },
   careful: { name: 'careful', tickMs: 15_000, window: 10, failed: 8, good: 60, holdDownMs: 300_000 },
 };
+
+/** The profile of a deployment, at the tick it really has. */
+export function profileOf(settings: Pick<Settings, 'health' | 'tickMs'>): HealthProfile {
+  return { ...profiles[settings.health], tickMs: settings.tickMs };
+}
+
+/** A whole window, in time: how long an observer may be silent, and what counts as *of late*. At least 15 s. */
+export function windowMs(profile: HealthProfile): DurationMs {
+  return Math.max(profile.window * profile.tickMs, 15_000);
+}

@@ -79,6 +79,13 @@ export const openKey = (tenant: string, batch: string): string => `open/${tenant
 /** Names the one batch that may be accepted under an `Idempotency-Key`; who creates it first, wins the race. */
 export const idempotencyClaimKey = (tenant: string, keyHash: string): string => `idempotency/${tenant}/${keyHash}`;
 export const observationKey = (observer: string): string => `observations/${observer}.json`;
+/** Names of observers: a site id, or that of a third place. */
+export const observerPattern = /^[a-z0-9][a-z0-9-]{0,62}$/;
+export const observationsPrefix = 'observations/';
+/** What an observer writes, reads and deletes to see whether it can. */
+export const probeKey = (observer: string): string => `observations/probe/${observer}.json`;
+/** Which canary is under way at a site, and how the last one went; also its lock. */
+export const canarySlotKey = (site: SiteId): string => `observations/canary/${site}.json`;
 export const quarantineKey = (uuid: string): string => `quarantine/${uuid}.json`;
 /** Where a client puts a large file itself; a hash-checked copy takes it from there. Never read as a fact. */
 export const stagingKey = (tenant: string, uploadId: string): string => `staging/${tenant}/${uploadId}`;

@@ -1,0 +1,165 @@
+import type { SiteId } from '../ports/site.ts';
+import type { EpochMs } from '../units.ts';
+import { judge, suspectedCauses } from './judge.ts';
+import type { Cause, HealthProfile, Observation, Reading, SeenObservation, Verdict } from './types.ts';
+import { signalStates } from './windows.ts';
+
+/** Everything one observer knows at one moment. */
+export interface JudgeInput {
+  observer: string;
+  /** The site it runs in; `null` for a third place. */
+  home: SiteId | null;
+  sites: readonly SiteId[];
+  readings: readonly Reading[];
+  /** What `judge` said last, by itself (`Judgement.alone`). */
+  previous: readonly Verdict[];
+  /** What others saw, as far as any store shows it. */
+  others: readonly SeenObservation[];
+  profile: HealthProfile;
+  now: EpochMs;
+}
+
+/** What an observer holds of all sites. */
+export interface Judgement {
+  trustsItself: boolean;
+  /** What it says: with the second opinions in. */
+  verdicts: Verdict[];
+  /** What its own looks alone say; the next judgement goes on from these. */
+  alone: Verdict[];
+}
+
+/** References that must be reachable for an observer to be believed; all, where fewer are configured. */
+export const referencesNeeded = 3;
+
+/** Causes that a cut link between observer and site would explain as well. */
+const seenThroughLink: ReadonlySet<Cause> = new Set(['site-dark', 'store-down', 'queue-stuck', 'api-down']);
+/** Causes that two sites cannot well have at once by accident. */
+const shareable: ReadonlySet<Cause> = new Set([
+  'site-dark',
+  'store-down',
+  'store-read-only',
+  'queue-stuck',
+  'trigger-detached',
+  'credentials-expired',
+  'api-down',
+]);
+
+/**
+ * Judges every site, then asks three questions that no look at one site can answer:
+ *
+ * - *Is it me?* An observer that reaches nothing of its own site, or not three neutral places, says `unknown` of all.
+ * - *Is it the link?* If the site's own observer, whose word still arrives through some store, says that it is well,
+ *   then what is broken lies between us: `link-cut`, degraded. A one-way cut looks like this from one side only.
+ * - *Is it both?* The same fault in both clouds, or the same model gone in both: `common-cause`. Moving work to the
+ *   other cloud would not help. Half as many failures are enough for this suspicion, or the first cloud to be judged
+ *   would always be judged alone.
+ */
+export function judgeAll(input: JudgeInput): Judgement {
+  const { sites, readings, previous, profile, now } = input;
+  const alone = sites.map((site) =>
+    judge(
+      site,
+      readings,
+      previous.find((one) => one.site === site),
+      profile,
+      now,
+    ),
+  );
+  const doubt = selfDoubt(input);
+  const verdicts = alone.map((verdict) => {
+    if (doubt !== undefined) return abstained(verdict, doubt);
+    return withCommonCause(withLink(verdict, input), input);
+  });
+  return { trustsItself: doubt === undefined, verdicts, alone };
+}
+
+/** Why this observer should not be believed; `undefined` where it may be. */
+function selfDoubt({ home, readings, profile, now }: JudgeInput): string | undefined {
+  const latest = [...Map.groupBy(readings, ({ signal, subject }) => (signal === 'reference' ? subject : undefined))]
+    .filter(([name]) => name !== undefined)
+    .map(([, looks]) => looks.reduce((a, b) => (b.at >= a.at ? b : a)));
+  const reached = latest.filter(({ outcome }) => outcome === 'ok').length;
+  if (reached < Math.min(referencesNeeded, latest.length))
+    return `I reach ${reached} of ${latest.length} neutral places: it may be me`;
+  if (home === null) return undefined;
+  const own = signalStates(
+    readings.filter(({ site, signal }) => site === home && /^(store|queue|api)/.test(signal)),
+    profile,
+    now,
+  );
+  const isLost = own.length > 0 && own.every(({ isFailing }) => isFailing);
+  return isLost ? `I reach nothing of my own site ${home}: it may be me` : undefined;
+}
+
+function abstained(verdict: Verdict, doubt: string): Verdict {
+  return { ...verdict, health: 'unknown', causes: ['observer-sick'], models: [], evidence: [doubt] };
+}
+
+/** The site's own word on itself, where it is fresh and its observer trusts itself. */
+function ownWord(site: SiteId, { observer, others }: JudgeInput): Verdict | undefined {
+  const word = others.find(
+    ({ stale, observation }) =>
+      !stale && observation.observer !== observer && observation.home === site && observation.trustsItself,
+  );
+  return word?.observation.verdicts.find((verdict) => verdict.site === site);
+}
+
+function withLink(verdict: Verdict, input: JudgeInput): Verdict {
+  const { site, causes } = verdict;
+  if (site === input.home || verdict.health === 'healthy' || verdict.health === 'unknown') return verdict;
+  const word = ownWord(site, input);
+  if (word === undefined || (word.health !== 'healthy' && word.health !== 'degraded')) return verdict;
+  const explained = causes.filter((cause) => seenThroughLink.has(cause) && !word.causes.includes(cause));
+  // Refused credentials or a store that takes no writes from here, while all is well there, are not the link's doing.
+  const isOursAlone = causes.includes('credentials-expired') || causes.includes('store-read-only');
+  if (explained.length === 0 && !isOursAlone) return verdict;
+  if (causes.includes('trigger-detached')) return verdict;
+  return {
+    ...verdict,
+    health: 'degraded',
+    causes: [
+      ...(explained.length > 0 ? (['link-cut'] as const) : []),
+      ...causes.filter((cause) => !explained.includes(cause)),
+    ],
+    evidence: [`${site} says of itself that it is ${word.health}`, ...verdict.evidence].slice(0, 10),
+  };
+}
+
+function withCommonCause(verdict: Verdict, input: JudgeInput): Verdict {
+  const elsewhere = input.sites
+    .filter((site) => site !== verdict.site)
+    .map((site) => ({ site, ...ailments(site, input) }));
+  for (const { site, causes, models } of elsewhere) {
+    const shared = verdict.causes.filter((cause) => shareable.has(cause) && causes.has(cause));
+    const sharedModels = verdict.models.filter((model) => models.has(model));
+    if (shared.length === 0 && sharedModels.length === 0) continue;
+    const what = [...shared, ...sharedModels.map((model) => `model ${model}`)].join(', ');
+    return {
+      ...verdict,
+      causes: ['common-cause', ...verdict.causes],
+      evidence: [`${site} has the same fault: ${what}`, ...verdict.evidence].slice(0, 10),
+    };
+  }
+  return verdict;
+}
+
+/** What another site seems to have: by our own looks, by its own word. */
+function ailments(site: SiteId, input: JudgeInput): { causes: Set<Cause>; models: Set<string> } {
+  const seen = suspectedCauses(site, input.readings, input.profile, input.now);
+  const word = ownWord(site, input);
+  return {
+    // Dark from here and well by its own word is the link, and no ailment.
+    causes: new Set([
+      ...seen.causes.filter((cause) => !(word?.health === 'healthy' && seenThroughLink.has(cause))),
+      ...(word?.causes ?? []),
+    ]),
+    models: new Set([...seen.models, ...(word?.models ?? []), ...modelsByOthers(site, input.others)]),
+  };
+}
+
+function modelsByOthers(site: SiteId, others: readonly SeenObservation[]): string[] {
+  return others
+    .filter(({ stale, observation }) => !stale && observation.trustsItself)
+    .flatMap(({ observation }: { observation: Observation }) => observation.verdicts)
+    .flatMap((verdict) => (verdict.site === site ? verdict.models : []));
+}

@@ -1,0 +1,263 @@
+import type { Core } from '../core.ts';
+import { codeOf } from '../errors.ts';
+import { factVersion } from '../journal/facts.ts';
+import type { Site, SiteId } from '../ports/site.ts';
+import type { DurationMs, EpochMs } from '../units.ts';
+import { type CanaryJob, type CanaryMemory, tendCanary } from './canary.ts';
+import { judgeAll } from './judge-all.ts';
+import { listObservers, readObservations, type SeenBefore, writeObservation } from './observation.ts';
+import { type Looks, probeModels, probeReferences, probeSite, type SiteLook } from './probe.ts';
+import { backlogOf, nextSample, type OpenBatch, type ProgressSample, progressReadings, unplanned } from './progress.ts';
+import {
+  type HealthProfile,
+  type Observation,
+  profileOf,
+  type Reading,
+  type SeenObservation,
+  type Verdict,
+  windowMs,
+} from './types.ts';
+import { freshReadings } from './windows.ts';
+
+/** What observing needs of `Core`; a third place has no more. */
+export type ObserveCore = Pick<Core, 'sites' | 'witness' | 'clock' | 'ids' | 'log' | 'settings' | 'control'>;
+
+/** What an observer is given by its shell. */
+export interface ObserveDeps extends Looks {
+  /** The site it runs in; `null` for a third place. */
+  home: SiteId | null;
+  /** Aliases of the model map that its home serves; those with a backlog are looked at in any case. */
+  models: readonly string[];
+  /** What canaries ask for; absent: none are run from here. */
+  canary?: CanaryJob;
+}
+
+/** What an observer remembers from tick to tick. Lost with its process, which costs it a few ticks of patience. */
+export interface ObserveMemory {
+  readings: Reading[];
+  alone: Verdict[];
+  seen: SeenBefore;
+  etags: Map<string, string>;
+  observers?: { names: string[]; at: EpochMs };
+  sample?: ProgressSample;
+  canaries: Map<SiteId, CanaryMemory>;
+  /** Last look at each model, and how it went. */
+  models: Map<string, Reading>;
+  referencesAt?: EpochMs;
+  writtenAt?: EpochMs;
+  /** Health, causes and models as they were written last. */
+  written?: string;
+}
+
+export function observeMemory(): ObserveMemory {
+  return { readings: [], alone: [], seen: new Map(), etags: new Map(), canaries: new Map(), models: new Map() };
+}
+
+/** A model that answered is asked again after this many windows; one that did not, at each tick. */
+const modelPauseWindows = 5;
+/** Neutral places are asked when something is wrong, and otherwise once in this many windows. */
+const referencePauseWindows = 10;
+/** The list of observers is read again after this many windows. */
+const observersPauseWindows = 10;
+
+/**
+ * One tick of one observer: looks at both sites, reads what the others saw, judges, and writes its observation to every
+ * store that takes it, the witness too.
+ *
+ * Every look of a tick runs beside the others, so that a tick against a cloud that swallows everything takes as long as
+ * two bounded calls. An idle pair is cheap: models, canaries, neutral places and the observation itself have longer
+ * pauses while all is well (`docs/operations/probe-cost.md` counts what is left).
+ * @param open what the last pass of the sweeper saw; absent where none ended since the tick before
+ */
+export async function observe(
+  core: ObserveCore,
+  deps: ObserveDeps,
+  memory: ObserveMemory,
+  open?: readonly OpenBatch[],
+): Promise<Observation> {
+  return (await observeAll(core, deps, memory, open)).own;
+}
+
+/** As `observe`, with what the others saw. */
+export async function observeAll(
+  core: ObserveCore,
+  deps: ObserveDeps,
+  memory: ObserveMemory,
+  open?: readonly OpenBatch[],
+): Promise<{ own: Observation; others: SeenObservation[] }> {
+  const profile = profileOf(core.settings);
+  const sites = [...core.sites.values()];
+  const [looks, others] = await Promise.all([
+    Promise.all(sites.map((site) => probeSite(core, site, deps))),
+    readOthers(core, deps, memory, profile),
+  ]);
+  const before = memory.sample;
+  const progress = lookAtProgress(core, deps, memory, looks, open);
+  const backlog = memory.sample === undefined ? [] : backlogOf(before, memory.sample);
+  const round = [...looks.flatMap(({ readings }) => readings), ...progress];
+  // What is not well is looked at more closely.
+  const isIll = (site: SiteId) =>
+    round.some((one) => one.site === site && one.outcome === 'failed') ||
+    memory.alone.some((verdict) => verdict.site === site && verdict.health !== 'healthy');
+  const closer = await Promise.all([
+    lookAtModels(core, deps, memory, profile, backlog),
+    lookAtReferences(
+      core,
+      deps,
+      memory,
+      profile,
+      sites.some(({ id }) => isIll(id)),
+    ),
+    ...looks.map((look) => tend(core, deps, memory, profile, look, isIll(look.site))),
+  ]);
+  round.push(...closer.flat());
+
+  const now = core.clock.now();
+  memory.readings = freshReadings([...memory.readings, ...round], profile, now);
+  const { trustsItself, verdicts, alone } = judgeAll({
+    observer: deps.observer,
+    home: deps.home,
+    sites: sites.map(({ id }) => id),
+    readings: memory.readings,
+    previous: memory.alone,
+    others,
+    profile,
+    now,
+  });
+  announce(core, memory.alone, alone);
+  memory.alone = alone;
+  const own: Observation = {
+    v: factVersion,
+    kind: 'observation',
+    observer: deps.observer,
+    home: deps.home,
+    at: now,
+    trustsItself,
+    verdicts,
+    backlog,
+    readings: round.slice(0, readingsMax),
+  };
+  await write(core, memory, own, profile);
+  return { own, others };
+}
+
+const readingsMax = 500;
+
+async function readOthers(
+  core: ObserveCore,
+  { observer }: ObserveDeps,
+  memory: ObserveMemory,
+  profile: HealthProfile,
+): Promise<SeenObservation[]> {
+  const now = core.clock.now();
+  if (memory.observers === undefined || now - memory.observers.at > observersPauseWindows * windowMs(profile)) {
+    const isFirst = memory.observers === undefined;
+    const listed = await listObservers(core);
+    memory.observers = { names: [...new Set([...core.sites.keys(), ...listed])], at: now };
+    if (isFirst) await goOn(core, observer, memory);
+  }
+  const names = memory.observers.names.filter((name) => name !== observer);
+  return readObservations(core, memory.seen, names);
+}
+
+/** A process that starts takes up what the one before it had found out, or every restart would forget a hold-down. */
+async function goOn(core: ObserveCore, observer: string, memory: ObserveMemory): Promise<void> {
+  const [own] = await readObservations(core, new Map(), [observer]);
+  if (own === undefined || own.stale || !own.observation.trustsItself) return;
+  memory.alone = own.observation.verdicts.filter(({ site }) => core.sites.has(site));
+}
+
+function lookAtProgress(
+  core: ObserveCore,
+  { observer }: ObserveDeps,
+  memory: ObserveMemory,
+  looks: readonly SiteLook[],
+  open: readonly OpenBatch[] | undefined,
+): Reading[] {
+  if (open === undefined) return [];
+  const previous = memory.sample;
+  memory.sample = nextSample(previous, open, core.clock.now());
+  const depths = new Map(looks.map(({ site, depth }) => [site, depth]));
+  return progressReadings(observer, [...core.sites.keys()], previous, memory.sample, depths, core.settings);
+}
+
+async function lookAtModels(
+  core: ObserveCore,
+  deps: ObserveDeps,
+  memory: ObserveMemory,
+  profile: HealthProfile,
+  backlog: Observation['backlog'],
+): Promise<Reading[]> {
+  const { home } = deps;
+  if (home === null) return [];
+  const now = core.clock.now();
+  const waiting = new Map(
+    backlog.flatMap((one) => (one.site === home && one.model !== unplanned ? [[one.model, one]] : [])),
+  );
+  const due = [...new Set([...deps.models, ...waiting.keys()])].filter((alias) => {
+    const last = memory.models.get(alias);
+    if (last === undefined || last.outcome !== 'ok') return true;
+    const isStuck = (waiting.get(alias)?.openLines ?? 0) > 0 && waiting.get(alias)!.answeredOfLate === 0;
+    return isStuck || now - last.at >= modelPauseWindows * windowMs(profile);
+  });
+  const readings = await probeModels(core, home, due, deps);
+  for (const reading of readings) memory.models.set(reading.subject!, reading);
+  return readings;
+}
+
+async function lookAtReferences(
+  core: ObserveCore,
+  deps: ObserveDeps,
+  memory: ObserveMemory,
+  profile: HealthProfile,
+  isNeeded: boolean,
+): Promise<Reading[]> {
+  const now = core.clock.now();
+  const isDue =
+    memory.referencesAt === undefined || now - memory.referencesAt > referencePauseWindows * windowMs(profile);
+  if (!isNeeded && !isDue) return [];
+  memory.referencesAt = now;
+  return probeReferences(core, deps.home ?? core.sites.keys().next().value!, deps);
+}
+
+async function tend(
+  core: ObserveCore,
+  { observer, home, canary }: ObserveDeps,
+  memory: ObserveMemory,
+  profile: HealthProfile,
+  { site, canary: found }: SiteLook,
+  isUrgent: boolean,
+): Promise<Reading[]> {
+  if (canary === undefined || found === undefined) return [];
+  const remembered = memory.canaries.get(site) ?? {};
+  memory.canaries.set(site, remembered);
+  const target = core.sites.get(site) as Site;
+  return tendCanary(core, target, found, canary, remembered, { observer, isHome: site === home, isUrgent, profile });
+}
+
+/** Written when something changed, at each tick while something is wrong, and else often enough not to seem silent. */
+async function write(core: ObserveCore, memory: ObserveMemory, own: Observation, profile: HealthProfile) {
+  const gist = JSON.stringify([
+    own.trustsItself,
+    own.verdicts.map(({ health, causes, models }) => [health, causes, models]),
+  ]);
+  const isWell = own.trustsItself && own.verdicts.every(({ health }) => health === 'healthy');
+  const pauseMs: DurationMs = windowMs(profile) / 3;
+  const isDue = memory.writtenAt === undefined || own.at - memory.writtenAt >= pauseMs;
+  if (isWell && gist === memory.written && !isDue) return;
+  memory.written = gist;
+  memory.writtenAt = own.at;
+  const written = await writeObservation(core, own, memory.etags);
+  for (const { store, error } of written)
+    if (error !== undefined)
+      core.log.debug('observation.unwritten', { store, code: codeOf(error) ?? 'failed', observer: own.observer });
+}
+
+function announce(core: ObserveCore, before: readonly Verdict[], after: readonly Verdict[]): void {
+  for (const { site, health, causes, evidence } of after) {
+    const was = before.find((one) => one.site === site)?.health;
+    if (was === health) continue;
+    const fields = { site, was, health, causes: causes.join(','), evidence: evidence.slice(0, 3).join('; ') };
+    core.log[health === 'healthy' || was === undefined ? 'info' : 'warn']('site.judged', fields);
+  }
+}

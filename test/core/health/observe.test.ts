@@ -1,0 +1,215 @@
+import { describe, expect, test } from '@jest/globals';
+import { canaryTenant } from '../../../shared/health/canary-batch.ts';
+import { readObservations, writeObservation } from '../../../shared/health/observation.ts';
+import type { Observation } from '../../../shared/health/types.ts';
+import { batchesPrefix, observationKey } from '../../../shared/journal/keys.ts';
+import { Watched } from './watched.ts';
+
+const minute = 60_000;
+
+describe('two monitors', () => {
+  test('an idle pair is healthy to both, canaries come through, and nothing of them piles up', async () => {
+    const watched = await new Watched().begin();
+    await watched.run(2 * 60 * minute);
+    const { world } = watched;
+    for (const observer of ['aws', 'azure'])
+      for (const site of ['aws', 'azure'])
+        expect(watched.verdict(observer, site)).toMatchObject({ health: 'healthy', causes: [], flaps: 0 });
+    expect(world.asked.get('canary')).toBeGreaterThan(10);
+    for (const site of [world.aws, world.azure]) {
+      const left = (await site.journal.list(batchesPrefix(canaryTenant))).entries.map(({ key }) => key.split('/')[3]);
+      expect(new Set(left).size).toBeLessThanOrEqual(2);
+      expect((await site.journal.list(`t/${canaryTenant}/`)).entries.length).toBeLessThan(40);
+      expect((await site.state.list('observations/')).entries.length).toBeLessThanOrEqual(5);
+      expect((await site.state.list('open/')).entries.length).toBeLessThanOrEqual(1);
+    }
+  });
+
+  test('F49 canaries are in no count of progress, and in no backlog', async () => {
+    const watched = await new Watched().begin();
+    watched.polling = [];
+    await watched.run(2 * minute);
+    for (const { observation } of watched.seen) expect(observation.backlog).toEqual([]);
+  });
+
+  test('F41 nobody polls in one cloud while every call answers: named within two minutes, by both, from progress', async () => {
+    const watched = await new Watched().begin();
+    await watched.run(10 * minute);
+    watched.world.control = { ...watched.world.control };
+    watched.polling = ['azure'];
+    await watched.world.accept({ home: 'aws', lines: 30 });
+    const took = await watched.run(10 * minute, () =>
+      ['aws', 'azure'].every((observer) => watched.verdict(observer, 'aws')?.health === 'down'),
+    );
+    expect(took).toBeLessThanOrEqual(2 * minute);
+    for (const observer of ['aws', 'azure']) {
+      expect(watched.verdict(observer, 'aws')?.causes).toEqual(['trigger-detached']);
+      expect(watched.verdict(observer, 'azure')?.health).toBe('healthy');
+    }
+  });
+
+  test('F41 without any backlog the canary notices, and a third place sees it too', async () => {
+    const watched = await new Watched().begin();
+    await watched.run(10 * minute);
+    watched.polling = ['azure'];
+    let third: string[] = [];
+    await watched.run(30 * minute, () => watched.verdict('azure', 'aws')?.health === 'down');
+    for (let i = 0; i < 12; i++) {
+      third = (await watched.third()).find(({ site }) => site === 'aws')!.causes;
+      await watched.run(10_000);
+    }
+    expect(watched.verdict('aws', 'aws')?.causes).toEqual(['trigger-detached']);
+    expect(third).toEqual(['trigger-detached']);
+  });
+
+  test('when somebody polls again the late canary comes through, and the site is healthy after its hold-down', async () => {
+    const watched = await new Watched({ health: 'fast', tickMs: 2000 }).begin();
+    await watched.run(3 * minute);
+    watched.polling = ['azure'];
+    await watched.run(10 * minute, () => watched.verdict('aws', 'aws')?.health === 'down');
+    watched.polling = ['aws', 'azure'];
+    const took = await watched.run(10 * minute, () => watched.verdict('aws', 'aws')?.health === 'healthy');
+    console.log(
+      JSON.stringify(watched.verdict('aws', 'aws')),
+      await watched.world.aws.state.get('observations/canary/aws.json').then((x) => Buffer.from(x!.bytes).toString()),
+      JSON.stringify(watched.seen.find((x) => x.observation.observer === 'aws')!.observation.readings),
+    );
+    expect(took).toBeLessThanOrEqual(3 * minute);
+  });
+
+  test('F47 a store that reads and does not write is named by both', async () => {
+    const watched = await new Watched().begin();
+    await watched.run(5 * minute);
+    for (const op of ['putIfAbsent', 'putStreamIfAbsent', 'putIfMatch', 'delete'] as const)
+      watched.world.aws.faults.set(op, { refuse: true });
+    await watched.run(80_000);
+    for (const observer of ['aws', 'azure'])
+      expect(watched.verdict(observer, 'aws')).toMatchObject({ health: 'down', causes: ['store-read-only'] });
+  });
+
+  test('a queue that swallows everything is stuck, not detached', async () => {
+    const watched = await new Watched().begin();
+    await watched.run(5 * minute);
+    watched.world.aws.queueFaults.set('all', { delayMs: 600_000 });
+    watched.patient = false;
+    watched.polling = ['azure'];
+    await watched.run(3 * minute, () => watched.verdict('azure', 'aws')?.health === 'down');
+    expect(watched.verdict('azure', 'aws')?.causes).toEqual(['queue-stuck']);
+  });
+
+  test('a queue that counts and takes no message is stuck', async () => {
+    const watched = await new Watched().begin();
+    await watched.run(5 * minute);
+    watched.world.aws.queueFaults.set('send', { refuse: true });
+    await watched.run(30 * minute, () => watched.verdict('azure', 'aws')?.health === 'down');
+    expect(watched.verdict('azure', 'aws')?.causes).toEqual(['queue-stuck']);
+  });
+
+  test('one model down in one cloud is degraded, by its name; the site stays', async () => {
+    const watched = await new Watched().begin();
+    await watched.run(5 * minute);
+    watched.broken.models.set('aws m', 'throttled');
+    watched.world.answer = async (line) => ({
+      outcome: 'retry',
+      line: line.line,
+      customId: line.customId,
+      cause: 'backend',
+      reason: '429',
+      counts: false,
+    });
+    await watched.world.accept({ home: 'aws', lines: 10 });
+    await watched.run(5 * minute, () => watched.verdict('aws', 'aws')?.health === 'degraded');
+    expect(watched.verdict('aws', 'aws')).toMatchObject({ causes: ['model-throttled'], models: ['m'] });
+  });
+
+  test('a dark cloud is judged dark in time, its monitor gone with it, and the own site stays healthy', async () => {
+    const watched = await new Watched().begin();
+    await watched.run(10 * minute);
+    for (const faults of [watched.world.aws.faults, watched.world.aws.queueFaults])
+      faults.set('all' as never, { delayMs: 600_000 });
+    watched.broken.doors.add('aws');
+    watched.watching = ['azure'];
+    watched.polling = ['azure'];
+    const took = await watched.run(5 * minute, () => watched.verdict('azure', 'aws')?.health === 'down');
+    expect(took).toBeLessThanOrEqual(100_000);
+    expect(watched.verdict('azure', 'aws')?.causes).toEqual(['site-dark']);
+    expect(watched.verdict('azure', 'azure')?.health).toBe('healthy');
+    expect(watched.seen.find(({ observation }) => observation.observer === 'aws')?.stale).toBe(true);
+  });
+
+  test('a process that starts takes up the verdict of the one before', async () => {
+    const watched = await new Watched().begin();
+    await watched.run(5 * minute);
+    watched.world.aws.queueFaults.set('all', { refuse: true });
+    await watched.run(2 * minute);
+    const before = watched.verdict('azure', 'aws')!;
+    expect(before.health).toBe('down');
+    watched.world.aws.queueFaults.clear();
+    const fresh = new Watched();
+    const { observe, observeMemory } = await import('../../../shared/health/observe.ts');
+    const core = watched.world.newProcess('azure');
+    const { verdicts } = await watched.world.settled(observe(core, fresh.deps('azure', 'azure'), observeMemory()));
+    expect(verdicts.find(({ site }) => site === 'aws')).toMatchObject({
+      health: 'down',
+      since: before.since,
+      holdUntil: before.holdUntil,
+    });
+  });
+});
+
+describe('observations', () => {
+  const observation = (observer: string, at: number): Observation => ({
+    v: 1,
+    kind: 'observation',
+    observer,
+    home: null,
+    at,
+    trustsItself: true,
+    verdicts: [],
+    backlog: [],
+  });
+
+  test('the newest of any store that answers is read, with where it stands', async () => {
+    const { world } = new Watched();
+    const core = world.core('aws');
+    const now = world.clock.now();
+    await writeObservation(core, observation('third', now - 2000), new Map());
+    world.azure.faults.set('all', { refuse: true });
+    const etags = new Map<string, string>();
+    const written = await writeObservation(core, observation('third', now - 1000), etags);
+    expect(written.map(({ store, error }) => [store, error === undefined])).toEqual([
+      ['aws', true],
+      ['azure', false],
+      ['witness', true],
+    ]);
+    world.azure.faults.clear();
+    const [seen] = await readObservations(core);
+    expect(seen).toMatchObject({ observation: { at: now - 1000 }, stale: false, stores: ['aws', 'witness'] });
+  });
+
+  test('what does not parse, is of a later version, or says another name, is not taken', async () => {
+    const { world } = new Watched();
+    const core = world.core('aws');
+    const put = (name: string, text: string) => world.aws.state.putIfAbsent(observationKey(name), Buffer.from(text));
+    await put('torn', '{"v":1,"kind":"obser');
+    await put('later', JSON.stringify({ ...observation('later', 1), v: 2 }));
+    await put('other', JSON.stringify(observation('someone', 1)));
+    await put('wild', JSON.stringify({ ...observation('wild', 1), verdicts: [{ site: '../x' }] }));
+    expect(await readObservations(core)).toEqual([]);
+  });
+
+  test('silence is measured by the own clock: an observer whose clock is two minutes behind is not silent', async () => {
+    const { world } = new Watched();
+    const core = world.core('aws');
+    const seen = new Map();
+    const etags = new Map<string, string>();
+    for (let tick = 0; tick < 10; tick++) {
+      await writeObservation(core, observation('third', world.clock.now() - 120_000), etags);
+      const [one] = await readObservations(core, seen);
+      if (tick > 0) expect(one!.stale).toBe(false);
+      await world.clock.advance(10_000);
+    }
+    await world.clock.advance(60_000);
+    expect((await readObservations(core, seen))[0]!.stale).toBe(true);
+  });
+});
