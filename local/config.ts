@@ -1,8 +1,8 @@
-import { connectionStringTo } from './azure-emulator/blob.ts';
+import { connectionStringTo } from './azure-emulator/account.ts';
 import type { Identity } from './identity.ts';
 import type { LocalPorts } from './ports.ts';
 import { localSettings } from './settings.ts';
-import { WITNESS_BUCKETS } from './witness/index.ts';
+import { WITNESS_BUCKETS } from './witness/buckets.ts';
 
 /** Who is to be configured: a cloud's functions, which call through the routes, or a tool that calls the services. */
 export type View = 'aws' | 'azure' | 'direct';

@@ -22,9 +22,15 @@ export function lockDirectory(directory: string, waitMs: DurationMs = 0): () => 
     if (!/locked/.test(String((cause as Error).message))) throw cause;
     throw new ConfigError('data', `data: ${directory} is in use by another instance${holder(owner)}`, { cause });
   }
+  held.add(db);
   writeFileSync(owner, String(process.pid));
-  return () => db.close();
+  return () => {
+    if (held.delete(db)) db.close();
+  };
 }
+
+/** A database that nobody refers to is collected, and its lock with it. */
+const held = new Set<DatabaseSync>();
 
 function holder(file: string): string {
   try {

@@ -58,6 +58,9 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalCloud
   };
 
   try {
+    // Loaded while the clouds boot.
+    const loading = Promise.all([import('./init.ts'), import('./canary.ts')]);
+    loading.catch(() => {});
     const needsWitness = only === undefined || !(await isListening(ports.witness));
     const witnessArgs = ['--port', String(ports.witness), '--data', join(dataDir, 'witness')];
     const witness = needsWitness ? start('witness', './witness/main.ts', ...witnessArgs) : undefined;
@@ -71,32 +74,23 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalCloud
       witness?.reached('ready'),
       ...clouds.map(({ child }) => child.reached('services')),
     ]);
-    if (only === undefined) {
-      const { initLocal } = await import('./init.ts');
-      await initLocal(dataDir, ports, identity);
-    }
+    const [{ initLocal, operatorKey }, { runCanary, untilAnswers }] = await loading;
+    if (only === undefined) await initLocal(dataDir, ports, identity);
     for (const { child } of clouds) child.order({ start: 'functions' });
     await Promise.all(clouds.map(({ child }) => child.reached('ready')));
-    await serving(ports, names);
-    return { ...handles(ports, children), stop };
+    // One cloud alone takes no batch while the other may be dark: its front door must do.
+    const serves = names.length > 1 ? runCanary : untilAnswers;
+    await Promise.all(names.map((name) => serves(apiOf(ports, name), READY_MS)));
+    return { console: `http://127.0.0.1:${ports.console}`, key: operatorKey, ...handles(ports, children), stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-/** Both: a batch through each. One alone: its front door, since no batch is accepted while the other may be dark. */
-async function serving(ports: LocalPorts, names: readonly ('aws' | 'azure')[]): Promise<void> {
-  const { runCanary, untilAnswers } = await import('./canary.ts');
-  const apis = names.map((name) => apiOf(ports, name));
-  await Promise.all(apis.map((api) => (names.length > 1 ? runCanary(api, READY_MS) : untilAnswers(api, READY_MS))));
-}
-
-function handles(ports: LocalPorts, children: readonly Child[]): Omit<LocalClouds, 'stop'> {
+function handles(ports: LocalPorts, children: readonly Child[]): Pick<LocalClouds, 'aws' | 'azure' | 'witness'> {
   const pids = Object.fromEntries(children.map(({ name, pid }) => [name, pid]));
   return {
-    console: `http://127.0.0.1:${ports.console}`,
-    key: 'hf_local_operator',
     ...(pids.aws !== undefined && { aws: { api: apiOf(ports, 'aws'), pid: pids.aws } }),
     ...(pids.azure !== undefined && { azure: { api: apiOf(ports, 'azure'), pid: pids.azure } }),
     ...(pids.witness !== undefined && { witness: { url: `http://127.0.0.1:${ports.witness}`, pid: pids.witness } }),

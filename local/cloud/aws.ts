@@ -54,8 +54,9 @@ export async function startAws({ dataDir, ports, identity, log }: CloudOptions):
         controlPort: ports.aws.lambda,
         dataDir,
       };
+      const pidFile = join(dataDir, 'host.pid');
       const module = new URL('../hosts/lambda/main.ts', import.meta.url);
-      host = opened.add(keepRunning<LambdaReady>({ name: 'lambda', module, order, env: process.env, log }));
+      host = opened.add(keepRunning<LambdaReady>({ name: 'lambda', module, order, env: process.env, pidFile, log }));
       await host.first;
     },
     close: () => opened.close(),

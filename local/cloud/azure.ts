@@ -1,11 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { startBlobEmulator } from '../azure-emulator/blob.ts';
+import { startAzureEmulator } from '../azure-emulator/index.ts';
 import { deploy } from '../bundles.ts';
 import { CONTAINERS, localConfig, QUEUES, serviceBusConnection } from '../config.ts';
 import type { FunctionsOrder, FunctionsReady } from '../hosts/functions/main.ts';
 import { startModelServer } from '../model-server/index.ts';
-import { startServiceBusEmulator } from '../servicebus-emulator/src/index.ts';
 import { lockMs } from '../settings.ts';
 import { keepRunning, type Respawned } from './child.ts';
 import { type Cloud, type CloudOptions, Opened } from './cloud.ts';
@@ -25,17 +24,15 @@ export async function startAzure({ dataDir, ports, identity, log }: CloudOptions
   let host: Respawned<FunctionsReady> | undefined;
   try {
     await startFront('azure', ports, () => host?.current?.port, opened);
-    opened.add(
-      await startBlobEmulator({ port: ports.azure.blob, dataDir: join(dataDir, 'blob'), containers: CONTAINERS }),
-    );
-    opened.add(
-      await startServiceBusEmulator({
-        amqpPort: ports.azure.amqp,
-        adminPort: ports.azure.amqpAdmin,
-        dataDir: join(dataDir, 'servicebus'),
-        queues: QUEUES.map((name) => ({ name, lockDurationMs: lockMs, maxDeliveryCount: DELIVERIES_MAX })),
-      }),
-    );
+    const emulator = startAzureEmulator({
+      blobPort: ports.azure.blob,
+      amqpPort: ports.azure.amqp,
+      adminPort: ports.azure.amqpAdmin,
+      dataDir,
+      containers: CONTAINERS,
+      queues: QUEUES.map((name) => ({ name, lockDurationMs: lockMs, maxDeliveryCount: DELIVERIES_MAX })),
+    });
+    opened.add(await emulator);
     opened.add(await startModelServer({ name: 'azure', port: ports.azure.model }));
   } catch (error) {
     await opened.close();
@@ -51,6 +48,7 @@ export async function startAzure({ dataDir, ports, identity, log }: CloudOptions
         bundle: join(deploy('functions-azure', dataDir), mainOfPackage()),
         hostJson: join(root, 'host.json'),
       };
+      const pidFile = join(dataDir, 'host.pid');
       const module = new URL('../hosts/functions/main.ts', import.meta.url);
       const env = {
         ...process.env,
@@ -58,7 +56,7 @@ export async function startAzure({ dataDir, ports, identity, log }: CloudOptions
         HOLDFAST_CONFIG: config,
         HOLDFAST_SERVICEBUS: serviceBusConnection(ports.routes.azure.trigger),
       };
-      host = opened.add(keepRunning<FunctionsReady>({ name: 'functions', module, order, env, log }));
+      host = opened.add(keepRunning<FunctionsReady>({ name: 'functions', module, order, env, pidFile, log }));
       await host.first;
     },
     close: () => opened.close(),

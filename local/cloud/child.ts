@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../../shared/ports/log.ts';
 import type { DurationMs } from '../../shared/units.ts';
@@ -27,6 +28,8 @@ export interface ChildOptions {
   /** Sent to it over IPC. */
   readonly order: object;
   readonly env: NodeJS.ProcessEnv;
+  /** Where its process id is written, for whoever wants to kill it. */
+  readonly pidFile: string;
   readonly log: Log;
 }
 
@@ -48,6 +51,7 @@ export function keepRunning<Ready>(options: ChildOptions): Respawned<Ready> {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       });
       child = started;
+      writeFileSync(options.pidFile, String(started.pid));
       started.on('message', (message) => {
         current = message as Ready;
         log.info('child.ready', { name, pid: started.pid, afterMs: Math.round(performance.now() - startedAt) });

@@ -2,9 +2,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ObjectDisk } from '../aws-emulator/s3/disk.ts';
 import { S3Server } from '../aws-emulator/s3/server.ts';
+import { WITNESS_BUCKETS } from './buckets.ts';
 
-/** The buckets of the local witness. */
-export const WITNESS_BUCKETS = { journal: 'witness-journal', state: 'witness-state' } as const;
+export { WITNESS_BUCKETS } from './buckets.ts';
 
 export interface Witness {
   /** `http://127.0.0.1:port` */

@@ -1,5 +1,6 @@
 /** The local witness as a process of its own: `node local/witness/main.ts --port 4300 --data DIR`. */
 import { parseArgs } from 'node:util';
+import { lockDirectory } from '../lock.ts';
 import { startWitness, WITNESS_BUCKETS } from './index.ts';
 
 const { values } = parseArgs({ options: { port: { type: 'string', default: '0' }, data: { type: 'string' } } });
@@ -8,15 +9,31 @@ if (values.data === undefined || !Number.isInteger(port)) {
   console.error('usage: node local/witness/main.ts --port N --data DIR');
   process.exit(2);
 }
-const end = () => void witness.close().then(() => process.exit(0));
-const witness = await startWitness({ port, dataDir: values.data });
-process.once('SIGTERM', end);
-if (process.send) {
-  // Ends with its parent, which also says when Ctrl-C ends it.
+/** Tells the process that started this one, if one did. */
+const tell = (message: object, told = () => {}) => (process.send ? process.send(message, told) : told());
+
+try {
+  const { data } = values;
+  const unlock = lockDirectory(data);
+  const witness = await startWitness({ port, dataDir: data });
+  const end = () =>
+    void witness.close().then(() => {
+      unlock();
+      process.exit(0);
+    });
+  process.once('SIGTERM', end);
   process.once('disconnect', end);
-  process.on('SIGINT', () => {});
-  process.send({ stage: 'ready', url: witness.endpoint, pid: process.pid });
-} else {
-  process.once('SIGINT', end);
-  console.log(JSON.stringify({ ready: true, url: witness.endpoint, pid: process.pid, buckets: WITNESS_BUCKETS }));
+  // A terminal's Ctrl-C reaches every process; where there is a parent, it says who ends when.
+  process.on('SIGINT', process.send ? () => {} : end);
+  tell({ stage: 'ready' });
+  if (!process.send)
+    console.log(JSON.stringify({ ready: true, url: witness.endpoint, pid: process.pid, buckets: WITNESS_BUCKETS }));
+} catch (error) {
+  const { key, code, message } = error as { key?: string; code?: string; message: string };
+  const taken = code === 'EADDRINUSE';
+  console.error(message);
+  tell(
+    { stage: 'failed', key: taken ? 'port' : key, error: taken ? `cannot listen: ${message} (witness)` : message },
+    () => process.exit(1),
+  );
 }

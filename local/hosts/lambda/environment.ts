@@ -16,6 +16,8 @@ export interface Invocation {
 export interface Environment {
   /** False once it may not be used again: out of time, exited, or never came up. */
   readonly usable: boolean;
+  /** Resolves when the bundle is loaded, or cannot be. */
+  readonly loaded: Promise<unknown>;
   /** One at a time. Never rejects. */
   invoke(event: string): Promise<Invocation>;
   close(): Promise<void>;
@@ -81,6 +83,7 @@ export function startEnvironment(spec: FunctionSpec, region: string): Environmen
     get usable() {
       return usable;
     },
+    loaded: ready.promise,
     invoke: (event) => run(randomUUID(), event),
     async close() {
       usable = false;

@@ -50,7 +50,8 @@ export interface EventSourceOptions {
 
 /**
  * Polls a queue and calls the function with batches, as many at once as the function has environments. It receives only
- * while one of them is free, so messages that nobody can work stay visible to others.
+ * when one of them is free and loaded: messages that nobody works yet stay visible, and are not hidden for the whole
+ * visibility timeout when the host is killed meanwhile.
  */
 export function startEventSource(options: EventSourceOptions): EventSource {
   const { spec, queueUrl, region, sqs, pool, log } = options;
@@ -68,6 +69,8 @@ export function startEventSource(options: EventSourceOptions): EventSource {
       else if (inFlight >= pool.spec.concurrencyMax) await Promise.race([freed.promise, aborted(stop.signal)]);
       else {
         try {
+          await Promise.race([pool.warm(), aborted(stop.signal)]);
+          if (stop.signal.aborted) break;
           const batch = await gather();
           waitMs = RETRY_MS[0];
           if (batch.length > 0) void work(batch);

@@ -18,6 +18,8 @@ export interface FunctionPool {
    * @returns `tooLarge` for an event beyond 6 MB, which the function never sees
    */
   invoke(event: string): Promise<Invocation | 'tooLarge'>;
+  /** Resolves when an environment is free and has loaded its bundle. Nobody is kept from taking it. */
+  warm(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -70,6 +72,11 @@ export function createPool(spec: FunctionSpec, region: string, log: Log): Functi
         return { ...invocation, failed: true, payload };
       }
       return invocation;
+    },
+    async warm() {
+      const environment = await take();
+      await environment.loaded;
+      giveBack(environment);
     },
     async close() {
       closed = true;
