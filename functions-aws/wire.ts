@@ -7,6 +7,7 @@ import { version } from '../runtime/version.ts';
 import type { ApiEnv } from '../shared/api/env.ts';
 import type { Core } from '../shared/core.ts';
 import { ConfigError } from '../shared/errors.ts';
+import type { MonitorDeps } from '../shared/health/monitor.ts';
 import { lambdaPayloadBytesMax } from '../shared/limits.ts';
 import type { LeasedMessage, Queue } from '../shared/ports/queue.ts';
 import { type AwsSite, connectAwsSite, connectS3Stores } from './adapters/site.ts';
@@ -44,6 +45,12 @@ export const wireSqs = once(async (): Promise<SqsWire> => {
     queueOf: ({ eventSourceARN }) => (eventSourceARN.split(':').at(-1) === intake ? own.intake : own.work),
     leasedMessage: sqsLeasedMessage,
   };
+});
+
+/** What the monitor looks with, and what it does about what it sees. */
+export const wireMonitor = once(async (): Promise<MonitorDeps> => {
+  const [{ config, core }, { observeDeps }] = await Promise.all([assembled(), import('../runtime/health.ts')]);
+  return observeDeps(config, core.self, core.self);
 });
 
 export const wireApi = once(async (): Promise<Hono<ApiEnv>> => {

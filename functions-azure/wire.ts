@@ -4,6 +4,7 @@ import { once } from '../runtime/lazy.ts';
 import { version } from '../runtime/version.ts';
 import type { Core } from '../shared/core.ts';
 import { ConfigError } from '../shared/errors.ts';
+import type { MonitorDeps } from '../shared/health/monitor.ts';
 import { functionsBodyBytesMax } from '../shared/limits.ts';
 import { type AzureSite, connectAzureSite } from './adapters/site.ts';
 
@@ -22,6 +23,12 @@ export const wireSite = async (): Promise<{ core: Core; own: Pick<AzureSite, 'in
 
 /** A request in, a response out, both streamed. */
 export type Fetch = (request: Request) => Response | Promise<Response>;
+
+/** What the monitor looks with, and what it does about what it sees. */
+export const wireMonitor = once(async (): Promise<MonitorDeps> => {
+  const [{ config, core }, { observeDeps }] = await Promise.all([assembled(), import('../runtime/health.ts')]);
+  return observeDeps(config, core.self, core.self);
+});
 
 export const wireApi = once(async (): Promise<Fetch> => {
   const [{ config, core, own }, { createApi }] = await Promise.all([assembled(), import('../shared/api/index.ts')]);

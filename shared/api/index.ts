@@ -51,6 +51,8 @@ export function createApi(whole: ApiCore, options: ApiOptions): Hono<ApiEnv> {
         maxAge: 600,
       }),
     );
+  // For whoever asks whether somebody is there: no key, no store, nothing to learn.
+  app.get('/healthz', (c) => c.json({ status: 'ok', site: core.self }));
   for (const path of ['/v1/*', '/ops/v1/*'])
     app.use(path, async (c, next) => {
       c.set('principal', await authenticate(c.req.raw));

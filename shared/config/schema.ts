@@ -1,7 +1,16 @@
 import * as z from 'zod';
+import { endpoints } from '../journal/facts.ts';
 import { sitePattern, tenantPattern } from '../journal/keys.ts';
 import { type Environment, section, textFields } from './fields.ts';
 import { settingsSchema } from './settings.ts';
+
+/** Made to be asked by anybody whether the internet is there, each by somebody else. */
+const neutralPlaces = [
+  'https://cp.cloudflare.com/generate_204',
+  'https://www.gstatic.com/generate_204',
+  'https://detectportal.firefox.com/success.txt',
+  'https://www.wikipedia.org/',
+] as const;
 
 /** Shape of `holdfast.config.yaml`, bound to an environment. What it gives is `HoldfastConfig` but for `self`. */
 export function configSchema(env: Environment) {
@@ -106,6 +115,16 @@ export function configSchema(env: Environment) {
     settings: settingsSchema.prefault({}),
     /** What serves a model, per alias and cloud; `*` stands for every alias that is not named. */
     models: z.record(z.string().min(1), model).default({}),
+    health: section({
+      /** Neutral places: an observer that reaches fewer than three of them takes itself for the sick one. */
+      references: z.array(url).default([...neutralPlaces]),
+      /** Whether end-to-end canaries are run. */
+      canaries: z.boolean().default(true),
+      /** What they ask for. `null`: a chat of one token with the first alias that every cloud serves. */
+      canary: section({ model: text, endpoint: z.enum(endpoints).default('/v1/chat/completions') })
+        .nullable()
+        .default(null),
+    }).prefault({}),
     cors: section({
       origins: z
         .array(

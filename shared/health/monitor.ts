@@ -6,7 +6,7 @@ import type { OpenBatch } from './progress.ts';
 import type { SeenObservation } from './types.ts';
 
 /** What is done about what is seen; `shared/control` decides. Never called by an observer that may not act. */
-export type Act<C> = (core: C, observations: readonly SeenObservation[]) => Promise<void>;
+export type Act<C> = (core: C, observations: readonly SeenObservation[]) => Promise<unknown>;
 
 export interface MonitorDeps extends ObserveDeps {
   act?: Act<Core>;
@@ -62,15 +62,15 @@ async function learnAndSweep(core: Core, memory: Memory): Promise<void> {
  */
 export async function runObserver(
   core: ObserveCore,
-  deps: Omit<ObserveDeps, 'home' | 'models'>,
-  options: { signal: AbortSignal; act?: (observations: readonly SeenObservation[]) => Promise<void> },
+  deps: Omit<ObserveDeps, 'home'>,
+  options: { signal: AbortSignal; act?: (observations: readonly SeenObservation[]) => Promise<unknown> },
 ): Promise<void> {
   const memory = observeMemory();
   const { signal, act } = options;
   while (!signal.aborted) {
     const start = core.clock.now();
     try {
-      const { own, others } = await observeAll(core, { ...deps, home: null, models: [] }, memory);
+      const { own, others } = await observeAll(core, { ...deps, home: null }, memory);
       await act?.([...others, { observation: own, stale: false, stores: [] }]);
     } catch (error) {
       core.log.error('tick.failed', { error: String((error as Error)?.message).slice(0, 200) });

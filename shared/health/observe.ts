@@ -1,6 +1,6 @@
 import type { Core } from '../core.ts';
 import { codeOf } from '../errors.ts';
-import { factVersion } from '../journal/facts.ts';
+import { type Endpoint, factVersion } from '../journal/facts.ts';
 import type { Site, SiteId } from '../ports/site.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import { type CanaryJob, type CanaryMemory, tendCanary } from './canary.ts';
@@ -26,8 +26,6 @@ export type ObserveCore = Pick<Core, 'sites' | 'witness' | 'clock' | 'ids' | 'lo
 export interface ObserveDeps extends Looks {
   /** The site it runs in; `null` for a third place. */
   home: SiteId | null;
-  /** Aliases of the model map that its home serves; those with a backlog are looked at in any case. */
-  models: readonly string[];
   /** What canaries ask for; absent: none are run from here. */
   canary?: CanaryJob;
 }
@@ -43,6 +41,8 @@ export interface ObserveMemory {
   canaries: Map<SiteId, CanaryMemory>;
   /** Last look at each model, and how it went. */
   models: Map<string, Reading>;
+  /** How each model is asked, from the batches that want it. */
+  endpoints: Map<string, Endpoint>;
   referencesAt?: EpochMs;
   writtenAt?: EpochMs;
   /** Health, causes and models as they were written last. */
@@ -50,7 +50,15 @@ export interface ObserveMemory {
 }
 
 export function observeMemory(): ObserveMemory {
-  return { readings: [], alone: [], seen: new Map(), etags: new Map(), canaries: new Map(), models: new Map() };
+  return {
+    readings: [],
+    alone: [],
+    seen: new Map(),
+    etags: new Map(),
+    canaries: new Map(),
+    models: new Map(),
+    endpoints: new Map(),
+  };
 }
 
 /** A model that answered is asked again after this many windows; one that did not, at each tick. */
@@ -181,6 +189,10 @@ function lookAtProgress(
   return progressReadings(observer, [...core.sites.keys()], previous, memory.sample, depths, core.settings);
 }
 
+/**
+ * Models are asked where their work waits and does not move, and where they did not answer before; a canary asks the
+ * others often enough. Only the home's own: each cloud knows best what serves it.
+ */
 async function lookAtModels(
   core: ObserveCore,
   deps: ObserveDeps,
@@ -191,16 +203,20 @@ async function lookAtModels(
   const { home } = deps;
   if (home === null) return [];
   const now = core.clock.now();
+  for (const { model, endpoint } of memory.sample?.open ?? []) memory.endpoints.set(model, endpoint);
   const waiting = new Map(
     backlog.flatMap((one) => (one.site === home && one.model !== unplanned ? [[one.model, one]] : [])),
   );
-  const due = [...new Set([...deps.models, ...waiting.keys()])].filter((alias) => {
+  const ill = [...memory.models].flatMap(([alias, { outcome }]) => (outcome === 'ok' ? [] : [alias]));
+  const judgedIll = memory.alone.flatMap((verdict) => (verdict.site === home ? verdict.models : []));
+  const due = [...new Set([...waiting.keys(), ...ill, ...judgedIll])].filter((alias) => {
     const last = memory.models.get(alias);
-    if (last === undefined || last.outcome !== 'ok') return true;
+    if (last === undefined || last.outcome !== 'ok' || judgedIll.includes(alias)) return true;
     const isStuck = (waiting.get(alias)?.openLines ?? 0) > 0 && waiting.get(alias)!.answeredOfLate === 0;
     return isStuck || now - last.at >= modelPauseWindows * windowMs(profile);
   });
-  const readings = await probeModels(core, home, due, deps);
+  const models = due.map((alias) => ({ alias, endpoint: memory.endpoints.get(alias) ?? '/v1/chat/completions' }));
+  const readings = await probeModels(core, home, models, deps);
   for (const reading of readings) memory.models.set(reading.subject!, reading);
   return readings;
 }

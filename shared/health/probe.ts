@@ -1,5 +1,6 @@
 import type { Core } from '../core.ts';
 import { codeOf } from '../errors.ts';
+import type { Endpoint } from '../journal/facts.ts';
 import { equalBytes } from '../journal/json.ts';
 import { canarySlotKey, probeKey } from '../journal/keys.ts';
 import { withDeadline } from '../ports/deadline.ts';
@@ -19,10 +20,16 @@ export interface Looks {
   /** GET of the site's `/healthz`, over a fresh connection; absent, or `undefined` for a site: no look at its front door. */
   fetchHealth?: (site: SiteId, signal: AbortSignal) => Promise<void> | undefined;
   /** A call of one token. Rejects with code `throttled` where the model is there and refuses for now. */
-  probeModel?: (site: SiteId, alias: string, signal: AbortSignal) => Promise<void>;
+  probeModel?: (site: SiteId, model: ModelLook, signal: AbortSignal) => Promise<void>;
   /** Names of neutral places, three or more. */
   references: readonly string[];
   reachReference: (name: string, signal: AbortSignal) => Promise<void>;
+}
+
+/** A model to look at, and how it is asked. */
+export interface ModelLook {
+  alias: string;
+  endpoint: Endpoint;
 }
 
 /** What one round saw of one site. */
@@ -85,18 +92,18 @@ export async function probeSite(core: ProbeCore, site: Site, looks: Looks): Prom
   };
 }
 
-/** A one-token call of each of `aliases` at one site. Never rejects; nothing where the shell cannot call models. */
+/** A one-token call of each of `models` at one site. Never rejects; nothing where the shell cannot call models. */
 export async function probeModels(
   core: ProbeCore,
   site: SiteId,
-  aliases: readonly string[],
+  models: readonly ModelLook[],
   { observer, probeModel }: Looks,
 ): Promise<Reading[]> {
   if (probeModel === undefined) return [];
   return Promise.all(
-    aliases.map(async (subject) => {
-      const look = await take(core, subject, (signal) => probeModel(site, subject, signal));
-      return reading({ observer, site, signal: 'model', subject }, look);
+    models.map(async (model) => {
+      const look = await take(core, model.alias, (signal) => probeModel(site, model, signal));
+      return reading({ observer, site, signal: 'model', subject: model.alias }, look);
     }),
   );
 }

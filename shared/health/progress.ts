@@ -1,4 +1,5 @@
 import type { BatchView } from '../journal/batch.ts';
+import type { Endpoint } from '../journal/facts.ts';
 import type { QueueDepth } from '../ports/queue.ts';
 import type { SiteId } from '../ports/site.ts';
 import type { Settings } from '../settings.ts';
@@ -13,6 +14,7 @@ export interface OpenBatch {
   site: SiteId;
   /** `unplanned` until its model is known. */
   model: string;
+  endpoint: Endpoint;
   lines: number;
   answered: number;
   acceptedAt: EpochMs;
@@ -30,7 +32,7 @@ export const unplanned = 'unplanned';
 
 /** One open batch; `undefined` for what is no work of anybody: canaries, and what has ended. */
 export function openBatch(
-  view: Pick<BatchView, 'tenant' | 'batch' | 'plan' | 'results' | 'publication' | 'acceptance'>,
+  view: Pick<BatchView, 'tenant' | 'batch' | 'plan' | 'results' | 'publication' | 'acceptance' | 'manifest'>,
   owner: SiteId | undefined,
 ): OpenBatch | undefined {
   if (isCanary(view.tenant) || view.publication !== undefined || owner === undefined) return undefined;
@@ -45,6 +47,7 @@ export function openBatch(
     batch: view.batch,
     site: owner,
     model: view.plan?.model ?? unplanned,
+    endpoint: view.manifest.endpoint,
     lines,
     answered: Math.min(sum, lines),
     acceptedAt: view.acceptance.at,

@@ -95,6 +95,11 @@ describe('a configuration that holds', () => {
           azure: { kind: 'openai', name: 'vllm', url: 'http://10.0.0.7:8000/v1', model: null, apiKey: null },
         },
       },
+      health: {
+        references: expect.any(Array),
+        canaries: true,
+        canary: null,
+      },
       cors: { origins: ['https://console.example'] },
       webhooks: { acme: { url: 'https://acme.example/hook', secret: environment.HOOK } },
       network: { allowPrivate: ['10.0.0.0/8', 'localhost', '::1'] },

@@ -40,12 +40,11 @@ export class Watched {
     return {
       observer,
       home,
-      models: [],
       canary: { endpoint: '/v1/chat/completions', model: 'm' },
       fetchHealth: async (site) => {
         if (this.broken.doors.has(site)) throw down(site);
       },
-      probeModel: async (site, alias) => {
+      probeModel: async (site, { alias }) => {
         this.modelCalls += 1;
         const code = this.broken.models.get(`${site} ${alias}`);
         if (code === 'throttled') throw new TransientError(code, 'slow down');
