@@ -165,8 +165,8 @@ async function entryIn(
   return undefined;
 }
 
-/** The entry of `epoch` from any journal, for a loser who wants to see who won; its link is not verified again. */
-async function readEntry(core: ControlCore, epoch: number): Promise<LearnedEntry | undefined> {
+/** The entry of `epoch` from any journal that answers and holds it; its link is not verified again. */
+export async function readEntry(core: ControlCore, epoch: number): Promise<LearnedEntry | undefined> {
   for (const stores of storesInOrder(core)) {
     try {
       const found = await call(core, stores, (journal, signal) => journal.get(controlKey(epoch), { signal }));

@@ -1,0 +1,37 @@
+import type { Core } from '../core.ts';
+import { type HealthProfile, profileOf } from '../health/types.ts';
+import { endpoints } from '../journal/facts.ts';
+import type { SiteId } from '../ports/site.ts';
+import type { DurationMs } from '../units.ts';
+
+/** What a deployment wants decided, and how soon; the same for machines and people. */
+export interface ControlPolicy {
+  profile: HealthProfile;
+  /** Between two changes of who is fenced. Default: the first hold-down of the profile. */
+  minimumIntervalMs: DurationMs;
+  /** False: nothing moves by itself; verdicts are only shown. Default true. */
+  automaticFailover: boolean;
+  /** False: a site that was failed over by machine stays fenced until a person starts its return. Default true. */
+  automaticFailback: boolean;
+  /** A third voter is configured here. Without it nothing fails over by itself. */
+  hasWitness: boolean;
+  /** Sites that may serve a model alias, none if it is not known. */
+  sitesFor(model: string): readonly SiteId[];
+}
+
+/** The policy of a process, from its settings and model map. */
+export function controlPolicy(
+  core: Pick<Core, 'settings' | 'witness' | 'models'>,
+  overrides: Partial<ControlPolicy> = {},
+): ControlPolicy {
+  const profile = profileOf(core.settings);
+  return {
+    profile,
+    minimumIntervalMs: profile.holdDownMs,
+    automaticFailover: true,
+    automaticFailback: true,
+    hasWitness: core.witness !== undefined,
+    sitesFor: (model) => [...new Set(endpoints.flatMap((endpoint) => core.models.sitesFor(model, endpoint)))],
+    ...overrides,
+  };
+}
