@@ -3,6 +3,7 @@ import type { SiteId } from '../ports/site.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import type { OutstandingRange } from '../worker/outstanding.ts';
 import { isDead, moveFrom } from '../worker/owner.ts';
+import { doneWithin, type Pace } from './pace.ts';
 
 /**
  * Redrive as a pure rule: which pointers have to be sent to this site because the site that had them is fenced, or
@@ -22,9 +23,11 @@ export interface RedriveLimits {
   growth: number;
   /** Redriven pointers waiting here at a time, where the site has no work of its own. */
   waitingMax: number;
+  /** Headroom that is assumed where nothing was seen to get done. */
+  floor: number;
   /** Share of the headroom that own work may always have, 0 … 1. */
   reserve: number;
-  /** Where the site has own work, at most what it gets done in this time may wait. */
+  /** Where the site has own work, or had some within this time, at most what it gets done in it may wait. */
   horizonMs: DurationMs;
 }
 
@@ -39,6 +42,7 @@ export function redriveLimits(tickMs: DurationMs): RedriveLimits {
     waveMax: Math.ceil((500 * tickMs) / 1000),
     growth: 2 ** (tickMs / 5_000),
     waitingMax: 25_000,
+    floor: 50,
     reserve: 0.5,
     horizonMs: 60_000,
   };
@@ -58,10 +62,6 @@ export interface RedriveBatch {
   isMoved: boolean;
   /** Pointers that are still needed, wherever they were sent; none whose lines are all answered. */
   ranges: readonly OutstandingRange[];
-  /** Pointers sent to this site in waves that are not stale: how many of them are answered. */
-  answeredHere: number;
-  /** When the first of those waves was sent. */
-  workedSince: EpochMs | undefined;
   /** Pointers that redrive sent here, under any epoch that is not stale, answered or not. */
   redrivenHere: number;
 }
@@ -72,6 +72,13 @@ export interface RedriveRange {
   firstLine: number;
   lines: number;
   reason: Extract<Dispatch['reason'], 'redrive' | 'spillover'>;
+}
+
+/** Where and when it is planned. */
+interface Where {
+  self: SiteId;
+  control: ControlEntry;
+  now: EpochMs;
 }
 
 export interface RedrivePlan {
@@ -90,7 +97,7 @@ export interface RedrivePlan {
 /** Oldest deadline first, ramped, never beyond the headroom. The same inputs give the same waves. */
 export function planRedrive(
   open: readonly RedriveBatch[],
-  where: { self: SiteId; control: ControlEntry; now: EpochMs },
+  where: Where & { pace: Pace },
   limits: RedriveLimits,
   scope: RedriveScope = { kind: 'all' },
 ): RedrivePlan {
@@ -118,7 +125,7 @@ export function planRedrive(
 export function isStranded(
   range: OutstandingRange,
   one: Pick<RedriveBatch, 'batch' | 'model' | 'boundTo'>,
-  { self, control, now }: { self: SiteId; control: ControlEntry; now: EpochMs },
+  { self, control, now }: Where,
 ): boolean {
   if (isDead(range, control) || control.sites[range.to]?.state === 'recovering') return true;
   if (range.to === self) return false;
@@ -128,7 +135,7 @@ export function isStranded(
   return range.leaseEnds <= now;
 }
 
-function strandedRanges(one: RedriveBatch, where: Parameters<typeof isStranded>[2]): RedriveRange[] {
+function strandedRanges(one: RedriveBatch, where: Where): RedriveRange[] {
   const reason = one.isMoved ? 'spillover' : 'redrive';
   return one.ranges
     .filter((range) => isStranded(range, one, where))
@@ -138,23 +145,21 @@ function strandedRanges(one: RedriveBatch, where: Parameters<typeof isStranded>[
 /**
  * How many redriven pointers may wait here. Own work keeps its reserve as far as it needs it: either all of it and all
  * that is redriven fit into the headroom, or half of the headroom is its own. The headroom is what the site was seen to
- * get done within the horizon, counted from the facts; nothing is known of an idle site, and nobody waits there.
+ * get done within the horizon, so that whoever comes now waits no longer than that. Of an idle site nothing is known,
+ * and nobody waits there.
  */
 function roomFor(
   open: readonly RedriveBatch[],
-  { self, control, now }: { self: SiteId; control: ControlEntry; now: EpochMs },
+  { self, control, now, pace }: Where & { pace: Pace },
   limits: RedriveLimits,
 ): { headroom: number; waiting: number } {
   const here = open.flatMap(({ ranges }) => ranges).filter((range) => range.to === self && !isDead(range, control));
   const waiting = here.filter(({ reason }) => reason === 'redrive' || reason === 'spillover').length;
   const own = here.length - waiting;
-  if (own === 0) return { headroom: limits.waitingMax, waiting };
-  const since = Math.min(...open.map(({ workedSince }) => workedSince ?? now));
-  const done = open.reduce((sum, { answeredHere }) => sum + answeredHere, 0);
-  const within = now > since ? (done / (now - since)) * limits.horizonMs : 0;
-  const headroom = Math.min(limits.waitingMax, Math.max(limits.start, Math.floor(within)));
-  const reserved = Math.min(own, Math.ceil(headroom * limits.reserve));
-  return { headroom: headroom - reserved, waiting };
+  if (own === 0 && pace.ownSentAt <= now - limits.horizonMs) return { headroom: limits.waitingMax, waiting };
+  const within = doneWithin(pace, now, limits.horizonMs);
+  const headroom = Math.min(limits.waitingMax, Math.max(limits.floor, within));
+  return { headroom: headroom - Math.min(own, Math.ceil(headroom * limits.reserve)), waiting };
 }
 
 function isIn(scope: RedriveScope, { batch, model }: RedriveBatch): boolean {

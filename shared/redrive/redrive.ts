@@ -1,10 +1,11 @@
 import type { Core } from '../core.ts';
+import { isCanary } from '../health/canary-batch.ts';
 import { type BatchView, deadlineOf } from '../journal/batch.ts';
-import type { ControlEntry } from '../journal/facts.ts';
+import type { ControlEntry, Dispatch } from '../journal/facts.ts';
 import type { WorkNeed } from '../worker/assess.ts';
 import { dispatch, locateRange } from '../worker/dispatch.ts';
 import { isDead } from '../worker/owner.ts';
-import type { LineMap } from '../worker/progress.ts';
+import { type Pace, type PacedBatch, paceAfter } from './pace.ts';
 import { planRedrive, type RedriveBatch, type RedriveRange, type RedriveScope, redriveLimits } from './plan.ts';
 
 /** A batch of this site with open lines, as it was judged. */
@@ -59,10 +60,19 @@ export async function redrive(
 
 /** What `redrive` would do, from the same facts. */
 export function planOf(core: Core, control: ControlEntry, open: readonly OpenWork[], scope?: RedriveScope) {
-  const where = { self: core.self, control, now: core.clock.now() };
-  const batches = open.map((one) => redriveBatch(core, control, one));
-  return planRedrive(batches, where, redriveLimits(core.settings.tickMs), scope);
+  // Canaries are nobody's work: they would make an idle site look busy.
+  const counted = open.filter(({ view }) => !isCanary(view.tenant));
+  const limits = redriveLimits(core.settings.tickMs);
+  const now = core.clock.now();
+  const paced = counted.map((one) => pacedBatch(wavesHere(core, control, one), one));
+  const pace = paceAfter(paces.get(core.control), paced, now, limits.horizonMs);
+  paces.set(core.control, pace);
+  const batches = counted.map((one) => redriveBatch(wavesHere(core, control, one), one));
+  return planRedrive(batches, { self: core.self, control, now, pace }, limits, scope);
 }
+
+/** By the one thing of a process that every core made of its core shares. */
+const paces = new WeakMap<Core['control'], Pace>();
 
 async function sendBatch(core: Core, { view, need }: OpenWork, ranges: readonly RedriveRange[]): Promise<number> {
   let sent = 0;
@@ -76,10 +86,13 @@ async function sendBatch(core: Core, { view, need }: OpenWork, ranges: readonly 
   return sent;
 }
 
-function redriveBatch(core: Core, control: ControlEntry, { view, need }: OpenWork): RedriveBatch {
-  const here = need.dispatches.filter((one) => one.to === core.self && !isDead(one, control));
-  const sentHere = here.flatMap(({ ranges }) => ranges);
-  const redriven = here.filter(({ reason }) => reason === 'redrive' || reason === 'spillover');
+function wavesHere(core: Core, control: ControlEntry, { need }: OpenWork): Dispatch[] {
+  return need.dispatches.filter((one) => one.to === core.self && !isDead(one, control));
+}
+
+const isRedrive = ({ reason }: Dispatch) => reason === 'redrive' || reason === 'spillover';
+
+function redriveBatch(here: readonly Dispatch[], { view, need }: OpenWork): RedriveBatch {
   return {
     batch: view.batch,
     model: need.plan.model,
@@ -87,12 +100,18 @@ function redriveBatch(core: Core, control: ControlEntry, { view, need }: OpenWor
     deadline: deadlineOf(view),
     isMoved: need.isMoved,
     ranges: need.ranges,
-    answeredHere: sentHere.filter((range) => isAnswered(need.answered, range)).length,
-    workedSince: here[0]?.at,
-    redrivenHere: redriven.reduce((sum, { ranges }) => sum + ranges.length, 0),
+    redrivenHere: here.filter(isRedrive).reduce((sum, { ranges }) => sum + ranges.length, 0),
   };
 }
 
-function isAnswered(answered: LineMap, [first, lines]: readonly [number, number]): boolean {
-  return !answered.subarray(first, first + lines).includes(0);
+function pacedBatch(here: readonly Dispatch[], { view, need }: OpenWork): PacedBatch {
+  const sent = here.flatMap(({ ranges }) => ranges);
+  const isAnswered = ([first, lines]: readonly [number, number]) =>
+    !need.answered.subarray(first, first + lines).includes(0);
+  return {
+    batch: view.batch,
+    sentHere: sent.length,
+    answeredHere: sent.filter(isAnswered).length,
+    ownSentAt: here.findLast((one) => !isRedrive(one))?.at,
+  };
 }
