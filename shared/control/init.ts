@@ -5,6 +5,7 @@ import { controlKey } from '../journal/keys.ts';
 import type { Stores } from '../ports/site.ts';
 import { assertControl, parseLink } from './chain.ts';
 import { type ControlCore, call, epochsIn, storesInOrder } from './stores.ts';
+import { verifyWitness } from './witness.ts';
 
 /** What the first entry says. Every site starts active. */
 export interface FirstEntry {
@@ -20,10 +21,12 @@ export interface FirstEntry {
  * Writes the same `control/1` to the journals of all sites and of the witness, all of which must answer. Run again, or
  * by two people at once, it ends with the one entry that was written first, as long as both wanted the same sites and
  * voters.
- * @throws ConfigError `control` where another entry 1 stands; where the log has gone on and a store has lost it: such a
+ * The witness has to prove itself each time (`verifyWitness`).
+ * @throws ConfigError `witness` for a store that ignores conditions; `control` where another entry 1 stands; where the log has gone on and a store has lost it: such a
  * store may vote only under a new incarnation, which takes a control entry, not this
  */
 export async function initControl(core: ControlCore, wanted: FirstEntry): Promise<ControlEntry> {
+  if (core.witness !== undefined) await verifyWitness(core.witness, core.ids);
   const stores = storesInOrder(core).sort((a, b) => (a.id < b.id ? -1 : 1));
   const held = await Promise.all(stores.map((one) => epochsIn(core, one)));
   const longest = Math.max(0, ...held.flat());
