@@ -9,7 +9,7 @@ import {
   ListEventSourceMappingsCommand,
   UpdateEventSourceMappingCommand,
 } from '@aws-sdk/client-lambda';
-import { SendMessageBatchCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { SendMessageBatchCommand, SetQueueAttributesCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { silentLog } from '../../../../shared/ports/log.ts';
 import { buildFixture } from '../../../../test/fixtures/functions/build.ts';
@@ -166,6 +166,9 @@ test.each([
 );
 
 test('invocations run at once up to the concurrency of the function; what waits stays visible in the queue', async () => {
+  // Nothing may come back by itself while this looks, however slow the machine is.
+  const Attributes = { VisibilityTimeout: '300' };
+  await sqs.send(new SetQueueAttributesCommand({ QueueUrl: aws.queueUrl('work'), Attributes }));
   await start(functionOf({ eventSources: [{ ...fromQueue, batchSize: 1 }] }));
   await send('1', '2', '3');
   const calls = [await director.next(), await director.next()];
