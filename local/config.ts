@@ -1,11 +1,14 @@
 import { connectionStringTo } from './azure-emulator/account.ts';
 import type { Identity } from './identity.ts';
-import type { LocalPorts } from './ports.ts';
+import type { LocalPorts, RoutePorts } from './ports.ts';
 import { localSettings } from './settings.ts';
 import { WITNESS_BUCKETS } from './witness/buckets.ts';
 
-/** Who is to be configured: a cloud's functions, which call through the routes, or a tool that calls the services. */
-export type View = 'aws' | 'azure' | 'direct';
+/**
+ * Who is to be configured: a cloud's functions or a third place that observes, which call through routes, or a tool that
+ * calls the services themselves.
+ */
+export type View = 'aws' | 'azure' | 'observer' | 'direct';
 
 /** A configuration and the environment that goes with it. */
 export interface LocalConfig {
@@ -32,11 +35,15 @@ export function localConfig(
 ): LocalConfig {
   const at = (port: number) => `http://127.0.0.1:${port}`;
   const route = view === 'direct' ? directPorts(ports) : ports.routes[view];
+  const api = {
+    aws: view === 'azure' ? ports.routes.azure.peerApi : ports.aws.api,
+    azure: view === 'aws' ? ports.routes.aws.peerApi : ports.azure.api,
+  };
   const queue = (name: string) => `${at(route.awsQueue)}/${ACCOUNT}/${name}`;
   const local = { accessKeyIdEnv: 'LOCAL_ACCESS_KEY', secretAccessKeyEnv: 'LOCAL_SECRET_KEY' };
   const modelUrls = {
-    aws: env.HOLDFAST_AWS_MODEL_URL || `${at(view === 'aws' ? route.model : ports.aws.model)}/v1`,
-    azure: env.HOLDFAST_AZURE_MODEL_URL || `${at(view === 'azure' ? route.model : ports.azure.model)}/v1`,
+    aws: env.HOLDFAST_AWS_MODEL_URL || `${at(route.awsModel)}/v1`,
+    azure: env.HOLDFAST_AZURE_MODEL_URL || `${at(route.azureModel)}/v1`,
   };
   const modelHosts = Object.values(modelUrls).flatMap((url) => URL.parse(url)?.hostname.replace(/^\[|\]$/g, '') ?? []);
   return {
@@ -53,7 +60,7 @@ export function localConfig(
             workDeadLetters: queue('holdfast-work-dlq'),
           },
           credentials: local,
-          api: `${at(ports.aws.api)}/v1`,
+          api: `${at(api.aws)}/v1`,
         },
         azure: {
           cloud: 'azure',
@@ -62,7 +69,7 @@ export function localConfig(
           namespace: '127.0.0.1',
           administrationEndpoint: at(route.azureQueueAdmin),
           credentials: { storageConnectionEnv: 'LOCAL_BLOB', serviceBusConnectionEnv: 'LOCAL_SERVICEBUS' },
-          api: `${at(ports.azure.api)}/v1`,
+          api: `${at(api.azure)}/v1`,
         },
       },
       witness: {
@@ -73,6 +80,15 @@ export function localConfig(
         contentKeyEnv: 'LOCAL_CONTENT_KEY',
       },
       settings: localSettings,
+      health: {
+        // Other processes of this machine stand for the internet: enough of them outlive any cloud, and the witness.
+        references: [
+          ports.witness,
+          ...[ports.aws.faults, ports.aws.model, ports.aws.emulator],
+          ...[ports.azure.faults, ports.azure.model, ports.azure.blob],
+        ].map((port) => `${at(port)}/`),
+        canary: { model: 'canary', endpoint: '/v1/embeddings' },
+      },
       network: { allowPrivate: [...new Set(['127.0.0.0/8', '::1', 'localhost', ...modelHosts])] },
       cors: { origins: [at(ports.console), `http://localhost:${ports.console}`] },
     },
@@ -95,7 +111,7 @@ export function serviceBusConnection(port: number): string {
   return `Endpoint=sb://127.0.0.1:${port};SharedAccessKeyName=local;SharedAccessKey=local;UseDevelopmentEmulator=true;`;
 }
 
-function directPorts(ports: LocalPorts): LocalPorts['routes']['aws'] {
+function directPorts(ports: LocalPorts): RoutePorts {
   return {
     awsStore: ports.aws.emulator,
     awsQueue: ports.aws.emulator,
@@ -103,8 +119,8 @@ function directPorts(ports: LocalPorts): LocalPorts['routes']['aws'] {
     azureQueue: ports.azure.amqp,
     azureQueueAdmin: ports.azure.amqpAdmin,
     witness: ports.witness,
-    model: ports.aws.model,
-    trigger: ports.aws.emulator,
+    awsModel: ports.aws.model,
+    azureModel: ports.azure.model,
   };
 }
 

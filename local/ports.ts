@@ -7,6 +7,8 @@ export const defaultPortBase = 4_000;
 export interface LocalPorts {
   readonly console: number;
   readonly witness: number;
+  /** Where faults of the witness are set. */
+  readonly witnessFaults: number;
   readonly aws: {
     /** The front door. */
     readonly api: number;
@@ -27,10 +29,10 @@ export interface LocalPorts {
     readonly faults: number;
   };
   /** What a cloud's functions call instead of the services themselves, by who calls. */
-  readonly routes: { readonly aws: RoutePorts; readonly azure: RoutePorts };
+  readonly routes: { readonly aws: CloudRoutes; readonly azure: CloudRoutes; readonly observer: RoutePorts };
 }
 
-/** One port for each service that functions call, and one for the triggers that call them. */
+/** One port for each service. */
 export interface RoutePorts {
   readonly awsStore: number;
   readonly awsQueue: number;
@@ -38,10 +40,16 @@ export interface RoutePorts {
   readonly azureQueue: number;
   readonly azureQueueAdmin: number;
   readonly witness: number;
-  /** The model server of the own cloud. */
-  readonly model: number;
+  readonly awsModel: number;
+  readonly azureModel: number;
+}
+
+/** What the functions of a cloud call. */
+export interface CloudRoutes extends RoutePorts {
   /** The own cloud's queue, as its triggers poll it. */
   readonly trigger: number;
+  /** The front door of the other cloud. */
+  readonly peerApi: number;
 }
 
 /**
@@ -51,19 +59,22 @@ export interface RoutePorts {
 export function portsOf(base: number): LocalPorts {
   if (!Number.isInteger(base) || base < 1_024 || base > 65_000)
     throw new ConfigError('port-base', `port-base: ${base} must be a whole number from 1024 to 65000`);
-  const routes = (from: number): RoutePorts => ({
+  const routes = (from: number): CloudRoutes => ({
     awsStore: from,
     awsQueue: from + 1,
     azureStore: from + 2,
     azureQueue: from + 3,
     azureQueueAdmin: from + 4,
     witness: from + 5,
-    model: from + 6,
-    trigger: from + 7,
+    awsModel: from + 6,
+    azureModel: from + 7,
+    trigger: from + 8,
+    peerApi: from + 9,
   });
   return {
     console: base,
     witness: base + 300,
+    witnessFaults: base + 390,
     aws: { api: base + 100, emulator: base + 110, model: base + 120, lambda: base + 130, faults: base + 190 },
     azure: {
       api: base + 200,
@@ -73,7 +84,21 @@ export function portsOf(base: number): LocalPorts {
       model: base + 220,
       faults: base + 290,
     },
-    routes: { aws: routes(base + 140), azure: routes(base + 240) },
+    routes: {
+      aws: routes(base + 140),
+      azure: routes(base + 240),
+      // Each in the process of what is called: a third place reaches what is up.
+      observer: {
+        awsStore: base + 150,
+        awsQueue: base + 151,
+        awsModel: base + 156,
+        azureStore: base + 252,
+        azureQueue: base + 253,
+        azureQueueAdmin: base + 254,
+        azureModel: base + 257,
+        witness: base + 305,
+      },
+    },
   };
 }
 

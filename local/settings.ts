@@ -10,6 +10,7 @@ import type { DurationMs } from '../shared/units.ts';
  * lost is sent again once it is older than `dispatchLeaseMs` and the depth has been short for `shortDepthMs`.
  */
 export const localSettings = {
+  health: 'fast',
   tickMs: 2_000,
   leaseMs: 15_000,
   runMs: 50_000,

@@ -6,6 +6,7 @@ import { ConfigError } from '../shared/errors.ts';
 import type { DurationMs } from '../shared/units.ts';
 import { ensureBuilt } from './bundles.ts';
 import type { CloudMessage, CloudOrder } from './cloud/main.ts';
+import { startConsole } from './console/index.ts';
 import { identityOf } from './identity.ts';
 import { defaultPortBase, type LocalPorts, portsOf } from './ports.ts';
 
@@ -50,7 +51,8 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalCloud
   mkdirSync(join(dataDir, 'logs'), { recursive: true });
   const identity = identityOf(dataDir);
   const children: Child[] = [];
-  const stop = async () => void (await Promise.all(children.map((child) => child.end())));
+  let page: { close(): Promise<void> } | undefined;
+  const stop = async () => void (await Promise.all([page?.close(), ...children.map((child) => child.end())]));
   const start = (name: string, module: string, ...args: string[]) => {
     const child = new Child(name, new URL(module, import.meta.url), args, join(dataDir, 'logs', `${name}.log`), quiet);
     children.push(child);
@@ -62,7 +64,12 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalCloud
     const loading = Promise.all([import('./init.ts'), import('./canary.ts')]);
     loading.catch(() => {});
     const needsWitness = only === undefined || !(await isListening(ports.witness));
-    const witnessArgs = ['--port', String(ports.witness), '--data', join(dataDir, 'witness')];
+    const witnessArgs = Object.entries({
+      port: ports.witness,
+      data: join(dataDir, 'witness'),
+      'observer-port': ports.routes.observer.witness,
+      'faults-port': ports.witnessFaults,
+    }).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const witness = needsWitness ? start('witness', './witness/main.ts', ...witnessArgs) : undefined;
     const names = only === undefined ? (['aws', 'azure'] as const) : ([only] as const);
     const clouds = names.map((name) => ({
@@ -78,9 +85,14 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalCloud
     if (only === undefined) await initLocal(dataDir, ports, identity);
     for (const { child } of clouds) child.order({ start: 'functions' });
     await Promise.all(clouds.map(({ child }) => child.reached('ready')));
+    if (only === undefined) start('observer', './observer/main.ts', '--data', dataDir, '--port-base', String(portBase));
     // One cloud alone takes no batch while the other may be dark: its front door must do.
     const serves = names.length > 1 ? runCanary : untilAnswers;
     await Promise.all(names.map((name) => serves(apiOf(ports, name), READY_MS)));
+    if (!(await isListening(ports.console))) {
+      const sites = (['aws', 'azure'] as const).map((name) => ({ name, origin: new URL(apiOf(ports, name)).origin }));
+      page = await startConsole({ port: ports.console, key: operatorKey, sites });
+    }
     return { console: `http://127.0.0.1:${ports.console}`, key: operatorKey, ...handles(ports, children), stop };
   } catch (error) {
     await stop();

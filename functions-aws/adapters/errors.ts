@@ -90,12 +90,20 @@ export function awsError(error: unknown, where: string, effect: Effect): Holdfas
     return new TransientError('throttled', says, { ...cause, retryAfterMs: retryAfterMs(error) });
   }
   if (/^KMS\.|^Kms/.test(code)) return new SiteUnavailableError('encryption_key', says, where, cause);
-  if (CREDENTIALS.has(code) || status === 401 || status === 403) {
+  if (CREDENTIALS.has(code) || status === 401 || status === 403 || isRefusedHead(status, code)) {
     return new SiteUnavailableError('credentials', says, where, cause);
   }
   if (BUSY.has(code)) return new TransientError('conflict', says, cause);
   if (status !== undefined && status >= 400 && status < 500) return new InvariantError('request_rejected', says, cause);
   return unanswered(error, status === undefined ? 'connection_lost' : 'server_error', where, effect);
+}
+
+/**
+ * An expired token is a 400, and the reply to a HEAD has no body to say so; for nothing else are our own HEADs answered
+ * 400. `Unknown` is the SDK's name for an error without a code.
+ */
+function isRefusedHead(status: number | undefined, code: string): boolean {
+  return status === 400 && code === 'Unknown';
 }
 
 /** The service's code for an error, or the error's name. */

@@ -9,7 +9,7 @@ import { startModelServer } from '../model-server/index.ts';
 import { environmentsMax, workerTimeoutMs } from '../settings.ts';
 import { keepRunning, type Respawned } from './child.ts';
 import { type Cloud, type CloudOptions, Opened } from './cloud.ts';
-import { startFront } from './front.ts';
+import { type HostHandle, startFront } from './front.ts';
 
 /** Times SQS hands a message out before it moves it to the dead-letter queue, as `serverless.yml` sets it. */
 const RECEIVES_MAX = 1_000;
@@ -22,7 +22,15 @@ export async function startAws({ dataDir, ports, identity, log }: CloudOptions):
   const opened = new Opened();
   let host: Respawned<LambdaReady> | undefined;
   try {
-    await startFront('aws', ports, () => host?.current?.urlPort, opened);
+    const handle: HostHandle = {
+      get host() {
+        return host;
+      },
+      get apiPort() {
+        return host?.current?.urlPort;
+      },
+    };
+    await startFront('aws', ports, handle, opened);
     const visibilityTimeoutS = workerTimeoutMs / 1_000;
     const emulator = startAwsEmulator({
       port: ports.aws.emulator,

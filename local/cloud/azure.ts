@@ -8,7 +8,7 @@ import { startModelServer } from '../model-server/index.ts';
 import { lockMs } from '../settings.ts';
 import { keepRunning, type Respawned } from './child.ts';
 import { type Cloud, type CloudOptions, Opened } from './cloud.ts';
-import { startFront } from './front.ts';
+import { type HostHandle, startFront } from './front.ts';
 
 /** Deliveries before Service Bus dead-letters a message, as `infra/azure` sets it. */
 const DELIVERIES_MAX = 1_000;
@@ -23,7 +23,15 @@ export async function startAzure({ dataDir, ports, identity, log }: CloudOptions
   const opened = new Opened();
   let host: Respawned<FunctionsReady> | undefined;
   try {
-    await startFront('azure', ports, () => host?.current?.port, opened);
+    const handle: HostHandle = {
+      get host() {
+        return host;
+      },
+      get apiPort() {
+        return host?.current?.port;
+      },
+    };
+    await startFront('azure', ports, handle, opened);
     const emulator = startAzureEmulator({
       blobPort: ports.azure.blob,
       amqpPort: ports.azure.amqp,

@@ -17,6 +17,12 @@ export interface Respawned<Ready> {
   readonly current: Ready | undefined;
   /** Resolves when a child is ready for the first time; rejects with the reason when the first one dies before. */
   readonly first: Promise<Ready>;
+  /** Sent to the child that runs, and to every later one as soon as it is ready; replaces what was told before. */
+  tell(message: object): void;
+  /** True: `kill -9`, and no child until this is false again. */
+  hold(on: boolean): void;
+  /** `kill -9` of the child that runs; another is started. */
+  kill(): void;
   close(): Promise<void>;
 }
 
@@ -40,10 +46,15 @@ export function keepRunning<Ready>(options: ChildOptions): Respawned<Ready> {
   const stop = new AbortController();
   let child: ChildProcess | undefined;
   let current: Ready | undefined;
+  let told: object | undefined;
+  let released = Promise.withResolvers<void>();
+  let held = false;
 
   async function run(): Promise<void> {
     let pauseMs: number = RESTART_MS[0];
     while (!stop.signal.aborted) {
+      if (held) await released.promise;
+      if (stop.signal.aborted) return;
       const startedAt = performance.now();
       const started = fork(options.module, {
         execArgv: [],
@@ -54,6 +65,7 @@ export function keepRunning<Ready>(options: ChildOptions): Respawned<Ready> {
       writeFileSync(options.pidFile, String(started.pid));
       started.on('message', (message) => {
         current = message as Ready;
+        if (told) started.send(told, () => {});
         log.info('child.ready', { name, pid: started.pid, afterMs: Math.round(performance.now() - startedAt) });
         first.resolve(current);
       });
@@ -80,8 +92,22 @@ export function keepRunning<Ready>(options: ChildOptions): Respawned<Ready> {
       return current;
     },
     first: first.promise,
+    tell(message) {
+      told = message;
+      if (current !== undefined) child?.send(message, () => {});
+    },
+    hold(on) {
+      if (on === held) return;
+      held = on;
+      if (on) {
+        released = Promise.withResolvers();
+        child?.kill('SIGKILL');
+      } else released.resolve();
+    },
+    kill: () => void child?.kill('SIGKILL'),
     async close() {
       stop.abort();
+      released.resolve();
       child?.kill('SIGTERM');
       const killing = setTimeout(() => child?.kill('SIGKILL'), END_MS);
       await running;

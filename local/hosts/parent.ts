@@ -1,5 +1,10 @@
 /** The link between a process and the one that started it: what it is to do, that it is ready, and that both live. */
 
+/** What the parent says whenever it likes once the host is ready: whether queues are polled. */
+export interface HostSwitch {
+  polls: boolean;
+}
+
 /**
  * Waits for the order that the parent sends, and ties this process to it: when the parent is gone, by whatever death,
  * the channel breaks and this process ends at once.

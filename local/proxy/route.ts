@@ -1,15 +1,20 @@
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigError } from '../../shared/errors.ts';
 import type { DurationMs } from '../../shared/units.ts';
-import { type Fault, touches } from './faults.ts';
+import { type LiveFault, readsRequests } from './faults.ts';
+import { type Gate, type Protocol, startGate } from './gate.ts';
+import { joinPair, type Pair, reset } from './pair.ts';
 
 /** One way to one service: who calls (`from`), what is called (`site`, `service`), where. */
 export interface RouteSpec {
-  /** A site's functions, or whoever calls from outside. */
-  readonly from: string;
+  /** A site's functions, its triggers, a third place that observes, or whoever calls from outside. */
+  readonly from: 'aws' | 'azure' | 'trigger' | 'observer' | 'client';
   /** The site that is called, or `witness`. */
-  readonly site: string;
-  readonly service: 'store' | 'queue' | 'queue-admin' | 'model' | 'api' | 'control';
+  readonly site: 'aws' | 'azure' | 'witness';
+  readonly service: 'store' | 'queue' | 'queue-admin' | 'model' | 'api';
+  /** What is spoken: the words in which faults answer. */
+  readonly protocol: Protocol;
   /** Port to listen on at 127.0.0.1; 0 for any. */
   readonly port: number;
   /** Where it goes now; `undefined` while there is nothing (connections are then reset). */
@@ -20,165 +25,121 @@ export interface RouteSpec {
 export interface Route {
   readonly spec: RouteSpec;
   readonly port: number;
-  readonly fault: Fault | undefined;
-  /** Replaces the fault. Without `ttlMs` it holds until replaced. Resolves when it holds (`refuse`: the port is closed). */
-  setFault(fault: Fault | undefined, ttlMs?: DurationMs): Promise<void>;
+  /** Adds a fault to those that hold. Resolves when no connection is without it any more. */
+  strike(fault: LiveFault): Promise<void>;
+  /** Takes a fault away; what it held back goes on. */
+  heal(fault: LiveFault): Promise<void>;
   close(): Promise<void>;
 }
 
-/** A connection through the route. */
-interface Pair {
-  readonly client: Socket;
-  readonly upstream: Socket;
-  /** Takes the fault that holds now. */
-  apply(): void;
-}
+/** What requests under way are given before a fault that answers requests cuts their connection. */
+const DRAIN_MS: DurationMs = 300;
+const DRAIN_TICK_MS: DurationMs = 10;
 
 /**
- * Starts a TCP pass-through that can be told to misbehave.
+ * Starts a pass-through that can be told to misbehave. Bytes pass untouched; only while a fault holds that must read
+ * requests do connections lead through a gate that does.
  * @throws ConfigError when the port is taken
  */
 export async function startRoute(spec: RouteSpec): Promise<Route> {
   const pairs = new Set<Pair>();
-  let fault: Fault | undefined;
-  let ends: NodeJS.Timeout | undefined;
+  const faults = new Set<LiveFault>();
+  let gate: Gate | undefined;
   let closed = false;
-  /** Changes of the listening socket happen one after another. */
-  let listening = Promise.resolve();
+  /** Changes happen one after another. */
+  let changing = Promise.resolve();
+  const isAmqp = spec.protocol === 'amqp';
+
+  /** True for what is done to bytes, or to connections as a whole. AMQP has no requests to choose from. */
+  const isOnWire = ({ fault }: LiveFault) =>
+    isAmqp ? !readsRequests({ ...fault, share: undefined }) : !readsRequests(fault);
+  const isClosing = ({ fault: { kind, share } }: LiveFault) => kind === 'refuse' && share === undefined;
+  const isCutting = (live: LiveFault) =>
+    isOnWire(live) && (live.fault.kind === 'reset' || live.fault.kind === 'refuse');
+  const gateFaults = () => [...faults].filter((live) => !isOnWire(live));
 
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     client.on('error', () => client.destroy());
-    const target = spec.target();
-    if (fault?.kind === 'reset' || fault?.kind === 'refuse' || !target) {
+    // Thrown once for each connection, so that a share of them is struck for as long as they stand.
+    const struck = new Map<LiveFault, boolean>();
+    const strikes = (live: LiveFault) => {
+      const known = struck.get(live) ?? live.strikes();
+      struck.set(live, known);
+      return known;
+    };
+    const cut = () => [...faults].some((live) => isCutting(live) && strikes(live));
+    const gated = gate !== undefined && gateFaults().some((live) => !isAmqp || strikes(live));
+    const target = gated && gate ? { host: '127.0.0.1', port: gate.port } : spec.target();
+    if (cut() || !target) {
       client.resetAndDestroy();
       return;
     }
-    const pair = join(client, connect({ ...target, allowHalfOpen: true, noDelay: true }), () => fault);
+    const upstream = connect({ ...target, allowHalfOpen: true, noDelay: true });
+    const onWire = () => [...faults].filter((live) => isOnWire(live) && strikes(live)).map(({ fault }) => fault);
+    const pair = joinPair(client, upstream, gated, onWire);
+    const { apply } = pair;
+    pair.apply = () => (cut() ? cutOff(pair) : apply());
     pairs.add(pair);
     client.once('close', () => pairs.delete(pair));
   });
   const port = await listen(server, spec.port, spec);
 
-  function resetAll(): void {
-    for (const { client, upstream } of pairs) {
-      client.resetAndDestroy();
-      upstream.destroy();
+  function cutOff({ client, upstream }: Pair): void {
+    reset(client);
+    upstream.destroy();
+  }
+
+  /** Closes connections that do not lead through the gate, each when it is quiet; the rest after a while. */
+  async function retire(): Promise<void> {
+    const old = [...pairs].filter((pair) => !pair.gated);
+    const ends = performance.now() + (isAmqp ? 0 : DRAIN_MS);
+    while (old.some((pair) => pairs.has(pair))) {
+      for (const pair of old) if (pair.isQuiet()) pair.client.destroy();
+      if (performance.now() >= ends) {
+        old.forEach(cutOff);
+        return;
+      }
+      await sleep(DRAIN_TICK_MS);
     }
   }
 
   async function settle(): Promise<void> {
-    const open = !closed && fault?.kind !== 'refuse';
+    const open = !closed && ![...faults].some((live) => isOnWire(live) && isClosing(live));
     if (open && !server.listening) await listen(server, port, spec);
     if (!open && server.listening) {
       const ended = new Promise((resolve) => server.close(resolve));
-      resetAll();
+      pairs.forEach(cutOff);
       await ended;
     }
+    for (const pair of pairs) pair.apply();
+    const wantsGate = open && gateFaults().length > 0;
+    if (wantsGate && !gate) gate = await startGate(spec, gateFaults);
+    if (wantsGate) await retire();
+    // The HTTP gate asks its clients to leave, with the next answer to each.
+    else if (isAmqp) for (const pair of pairs) if (pair.gated) cutOff(pair);
   }
 
-  const route: Route = {
+  function change(apply: () => void): Promise<void> {
+    const next = () => {
+      apply();
+      return settle();
+    };
+    changing = changing.then(next, next);
+    return changing;
+  }
+  return {
     spec,
     port,
-    get fault() {
-      return fault;
-    },
-    async setFault(next, ttlMs) {
-      clearTimeout(ends);
-      fault = next;
-      if (next && ttlMs !== undefined) {
-        ends = setTimeout(() => void route.setFault(undefined).catch(() => {}), ttlMs);
-        ends.unref();
-      }
-      if (next?.kind === 'reset') resetAll();
-      for (const pair of pairs) pair.apply();
-      listening = listening.then(settle, settle);
-      await listening;
-    },
+    strike: (fault) => change(() => faults.add(fault)),
+    heal: (fault) => change(() => faults.delete(fault)),
     async close() {
-      clearTimeout(ends);
-      closed = true;
-      listening = listening.then(settle, settle);
-      await listening;
+      await change(() => {
+        closed = true;
+        faults.clear();
+      });
+      await gate?.close();
     },
   };
-  return route;
-}
-
-/** Passes bytes both ways under the fault that holds when they arrive. */
-function join(client: Socket, upstream: Socket, fault: () => Fault | undefined): Pair {
-  const there = lane(client, upstream, 'there', fault);
-  const back = lane(upstream, client, 'back', fault);
-  client.once('close', () => upstream.destroy());
-  upstream.on('error', () => client.resetAndDestroy());
-  upstream.once('close', () => {
-    if (!upstream.readableEnded) client.destroy();
-  });
-  return {
-    client,
-    upstream,
-    apply() {
-      there();
-      back();
-    },
-  };
-}
-
-/** Bytes that one direction may hold back before it stops reading. */
-const HELD_BYTES_MAX = 4 * 1024 * 1024;
-
-/** One direction. Returns a function to be called when the fault has changed. */
-function lane(source: Socket, sink: Socket, way: 'there' | 'back', fault: () => Fault | undefined): () => void {
-  /** What waits for its time, oldest first. */
-  const held: { chunk: Buffer; due: number }[] = [];
-  let heldBytes = 0;
-  let timer: NodeJS.Timeout | undefined;
-  let ended = false;
-
-  const isBlocked = () => {
-    const now = fault();
-    return now?.kind === 'blackhole' && touches(now, way);
-  };
-  const delayMs = () => {
-    const now = fault();
-    return now?.kind === 'delay' && touches(now, way) ? now.ms : 0;
-  };
-
-  /** Takes what has come, and passes on what is due, unless something forbids it. */
-  function flow(): void {
-    if (isBlocked() || sink.destroyed) return;
-    while (heldBytes < HELD_BYTES_MAX && !sink.writableNeedDrain) {
-      const chunk: Buffer | null = source.read();
-      if (chunk === null) break;
-      held.push({ chunk, due: performance.now() + delayMs() });
-      heldBytes += chunk.length;
-      pass();
-    }
-    pass();
-  }
-
-  function pass(): void {
-    clearTimeout(timer);
-    while (held[0] && !sink.writableNeedDrain) {
-      const early = held[0].due - performance.now();
-      if (early > 0) {
-        timer = setTimeout(flow, early);
-        return;
-      }
-      const { chunk } = held.shift()!;
-      heldBytes -= chunk.length;
-      sink.write(chunk);
-    }
-    if (ended && !held[0] && !sink.writableEnded) sink.end();
-  }
-
-  source.on('readable', flow);
-  source.once('end', () => {
-    ended = true;
-    flow();
-  });
-  sink.on('drain', flow);
-  sink.once('close', () => clearTimeout(timer));
-  return flow;
 }
 
 function listen(server: Server, port: number, spec: RouteSpec): Promise<number> {

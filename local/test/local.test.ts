@@ -47,7 +47,7 @@ test('a model server of the user is called as named', () => {
   const env = { HOLDFAST_AWS_MODEL_URL: 'https://models.example/v1' };
   const { source, environment } = localConfig('aws', portsOf(4_000), identityOf(dir), env);
   const { aws, azure } = resolveConfig(source, environment).models['*']!;
-  expect([aws!.url, azure!.url]).toEqual(['https://models.example/v1', 'http://127.0.0.1:4220/v1']);
+  expect([aws!.url, azure!.url]).toEqual(['https://models.example/v1', 'http://127.0.0.1:4147/v1']);
 });
 
 test('the functions of serverless.yml come with their triggers, and no queue shows a message before its worker ends', () => {

@@ -6,7 +6,7 @@ import { readHostJson } from './host-json.ts';
 import { createHttpFront } from './http-front.ts';
 import { createInvoker, triggerBinding } from './invocation.ts';
 import { createRoute } from './routes.ts';
-import { startServiceBusTrigger } from './service-bus-trigger.ts';
+import { type ServiceBusTrigger, startServiceBusTrigger } from './service-bus-trigger.ts';
 import { startTimerTrigger } from './timer-trigger.ts';
 
 /** How to start a Functions host. */
@@ -29,6 +29,8 @@ export interface FunctionsHost {
   readonly port: number;
   /** Names of the functions that the bundle registered. */
   readonly functions: readonly string[];
+  /** Off: no queue is listened to; HTTP and timers go on. */
+  setPolling(on: boolean): void;
   /** Ends triggers and front. What was being worked comes back by its lock. */
   close(): Promise<void>;
 }
@@ -45,12 +47,13 @@ export async function startFunctionsHost(options: FunctionsHostOptions): Promise
   await app.runHooks('appStart', { hookData: {}, appHookData: {} });
   const invoker = createInvoker(app, settings.functionTimeoutMs, options.onTimeout);
   const triggers: { close(): unknown }[] = [];
+  const listeners: ServiceBusTrigger[] = [];
   const routes = [];
   for (const registered of app.functions) {
     const { type } = triggerBinding(registered);
     if (type === 'httpTrigger') routes.push(createRoute(registered, settings.routePrefix));
     else if (type === 'serviceBusTrigger')
-      triggers.push(startServiceBusTrigger(registered, invoker, settings.serviceBus, env, log));
+      listeners.push(startServiceBusTrigger(registered, invoker, settings.serviceBus, env, log));
     else if (type === 'timerTrigger') triggers.push(startTimerTrigger(registered, invoker, env, log));
     else throw new ConfigError(registered.metadata.name, `${registered.metadata.name}: ${type} is not emulated`);
   }
@@ -65,8 +68,11 @@ export async function startFunctionsHost(options: FunctionsHostOptions): Promise
   return {
     port: (front.address() as AddressInfo).port,
     functions: app.functions.map(({ metadata }) => metadata.name),
+    setPolling(on) {
+      for (const listener of listeners) listener.setPolling(on);
+    },
     async close() {
-      await Promise.all(triggers.map((trigger) => trigger.close()));
+      await Promise.all([...triggers, ...listeners].map((trigger) => trigger.close()));
       front.closeAllConnections();
       await new Promise((resolve) => front.close(resolve));
     },

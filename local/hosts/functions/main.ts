@@ -1,6 +1,6 @@
 /** The Functions host as a process of its own: told over IPC what to load, it answers where it listens. */
 import { hostLog } from '../log.ts';
-import { orderFromParent, tellParent } from '../parent.ts';
+import { type HostSwitch, orderFromParent, tellParent } from '../parent.ts';
 import { startFunctionsHost } from './host.ts';
 
 /** What the parent orders. App settings are the process's environment. */
@@ -29,4 +29,5 @@ const host = await startFunctionsHost({
   },
 });
 process.once('SIGTERM', () => void host.close().finally(() => process.exit(0)));
+process.on('message', ({ polls }: HostSwitch) => host.setPolling(polls));
 tellParent({ ready: true, port: host.port, functions: host.functions } satisfies FunctionsReady);

@@ -33,6 +33,8 @@ export interface EventSource {
   readonly enabled: boolean;
   /** Off: nothing is received after the receive that is under way; what is being worked ends as usual. */
   setEnabled(on: boolean): void;
+  /** Off, as when the service behind the mapping stands still: the same, and the switch still says what it said. */
+  setPolling(on: boolean): void;
   /** Stops at once. What was received is left to its visibility timeout. */
   close(): Promise<void>;
 }
@@ -58,6 +60,7 @@ export function startEventSource(options: EventSourceOptions): EventSource {
   const arn = queueArn(spec.queueName, region);
   const stop = new AbortController();
   let enabled = options.enabled;
+  let polls = true;
   let switched = Promise.withResolvers<void>();
   let inFlight = 0;
   let freed = Promise.withResolvers<void>();
@@ -65,7 +68,7 @@ export function startEventSource(options: EventSourceOptions): EventSource {
   async function poll(): Promise<void> {
     let waitMs: number = RETRY_MS[0];
     while (!stop.signal.aborted) {
-      if (!enabled) await Promise.race([switched.promise, aborted(stop.signal)]);
+      if (!enabled || !polls) await Promise.race([switched.promise, aborted(stop.signal)]);
       else if (inFlight >= pool.spec.concurrencyMax) await Promise.race([freed.promise, aborted(stop.signal)]);
       else {
         try {
@@ -148,6 +151,11 @@ export function startEventSource(options: EventSourceOptions): EventSource {
     }
   }
 
+  function wake(): void {
+    switched.resolve();
+    switched = Promise.withResolvers();
+  }
+
   const polling = poll();
   return {
     spec,
@@ -156,8 +164,11 @@ export function startEventSource(options: EventSourceOptions): EventSource {
     },
     setEnabled(on) {
       enabled = on;
-      switched.resolve();
-      switched = Promise.withResolvers();
+      wake();
+    },
+    setPolling(on) {
+      polls = on;
+      wake();
     },
     async close() {
       stop.abort();

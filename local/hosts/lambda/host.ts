@@ -32,6 +32,8 @@ export interface LambdaHost {
   /** Port of the function URL; absent where no function has one. */
   readonly urlPort?: number;
   readonly controlPort: number;
+  /** Off: no queue is polled, as when the service's pollers stand still. Function URL, schedules and switches go on. */
+  setPolling(on: boolean): void;
   /** Stops polling, ends every environment. What was being worked comes back by its visibility timeout. */
   close(): Promise<void>;
 }
@@ -91,6 +93,9 @@ export async function startLambdaHost(options: LambdaHostOptions): Promise<Lambd
     return {
       urlPort: front && (await serve(createFunctionUrl(pools.get(front.name)!, log), options.urlPort)),
       controlPort: await serve(createControlApi({ region, pools, mappings }, log), options.controlPort),
+      setPolling(on) {
+        for (const source of sources) source.setPolling(on);
+      },
       close,
     };
   } catch (error) {

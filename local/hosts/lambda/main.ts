@@ -1,6 +1,6 @@
 /** The Lambda host as a process of its own: told over IPC which functions to run, it answers where it listens. */
 import { hostLog } from '../log.ts';
-import { orderFromParent, tellParent } from '../parent.ts';
+import { type HostSwitch, orderFromParent, tellParent } from '../parent.ts';
 import { type LambdaHostOptions, startLambdaHost } from './host.ts';
 
 /** What the parent orders. */
@@ -16,4 +16,5 @@ export interface LambdaReady {
 const order = await orderFromParent<LambdaOrder>();
 const host = await startLambdaHost({ ...order, log: hostLog('lambda') });
 process.once('SIGTERM', () => void host.close().finally(() => process.exit(0)));
+process.on('message', ({ polls }: HostSwitch) => host.setPolling(polls));
 tellParent({ ready: true, urlPort: host.urlPort, controlPort: host.controlPort } satisfies LambdaReady);
