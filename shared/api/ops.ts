@@ -12,6 +12,7 @@ import { type ApiEnv, type ApiOptions, needs } from './env.ts';
 import { ApiError, badRequest, notFound } from './errors.ts';
 import { explainLine } from './explain.ts';
 import { createApiKey, revokeApiKey } from './keys.ts';
+import { controlRoutes } from './ops-control.ts';
 import type { ApiCore } from './placement.ts';
 
 const newKeySchema = z.strictObject({
@@ -67,6 +68,8 @@ export function opsRoutes(core: ApiCore, reading: ApiCore, options: ApiOptions):
     const sites = await revokeApiKey(core, id, `key:${c.get('principal').keyId}`);
     return c.json({ id, object: 'api_key', revoked: true, sites });
   });
+
+  app.route('/', controlRoutes(core));
   return app;
 }
 

@@ -8,7 +8,7 @@ import { readPast } from './history.ts';
 import { type ControlCore, learnControl, proposeControl } from './log.ts';
 import { type CommandPlan, draftOf, planCommand } from './plan.ts';
 import { type ControlPolicy, controlPolicy } from './policy.ts';
-import { type Objection, type RuleName, type Situation, situationOf, unforceable } from './rules.ts';
+import { type Objection, type RuleName, type Situation, situationOf } from './rules.ts';
 
 /** What a command needs of `Core`: the stores, and what may run where. */
 export type ExecuteCore = ControlCore & Pick<Core, 'control' | 'models'>;
@@ -159,9 +159,4 @@ async function convergedSites(
   if (isConverged === undefined || !isReturn) return new Set();
   const proofs = await Promise.all(away.map((id) => isConverged(id).catch(() => false)));
   return new Set(away.filter((_, i) => proofs[i]));
-}
-
-/** Names that `--force` takes. */
-export function isForceable(rule: RuleName): boolean {
-  return !unforceable.has(rule) && rule !== 'no-witness';
 }

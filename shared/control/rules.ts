@@ -157,6 +157,11 @@ export const ruleNames: readonly RuleName[] = [...(Object.keys(rules) as (keyof 
 /** No entry that breaks one of these could ever stand (I7), or it binds machines, which force nothing. */
 export const unforceable: ReadonlySet<RuleName> = new Set(['at-least-one-active', 'witness-present']);
 
+/** Names that `--force` takes. */
+export function isForceable(rule: RuleName): boolean {
+  return !unforceable.has(rule) && rule !== 'no-witness';
+}
+
 /** Every rule that objects to a change, in the order of `ruleNames`. Pure. */
 export function objectionsTo(command: ControlCommand, after: ControlState, situation: Situation): Objection[] {
   const change: Change = { command, before: situation.control, after };
