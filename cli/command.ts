@@ -17,6 +17,8 @@ export interface CommandMaker {
    * @param spec name and arguments, as commander writes them
    */
   add(spec: string, description: string, examples: readonly string[]): Command;
+  /** A subcommand that only holds others, and makes those. */
+  group(name: string, description: string): CommandMaker;
   /** Runs `run` with what `resolve` makes of arguments and flags. */
   action<C>(command: Command, resolve: (args: string[], flags: Flags, env: Io['env']) => C, run: Run<C>): void;
 }
@@ -33,6 +35,7 @@ export function commandMaker(program: Command, io: Io, ended: (exitCode: ExitCod
       command.addHelpText('after', `\nExamples:\n${examples.map((line) => `  $ ${line}`).join('\n')}`);
       return command;
     },
+    group: (name, description) => commandMaker(program.command(name).description(description), io, ended),
     action(command, resolve, run) {
       command.action(async () => {
         const flags = command.opts();

@@ -1,10 +1,13 @@
 import { Command, CommanderError } from 'commander';
 import { commandMaker } from './command.ts';
 import { addCancel } from './commands/cancel.ts';
+import { addControl } from './commands/control.ts';
 import { addDemo } from './commands/demo.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addExplain } from './commands/explain.ts';
+import { addFault } from './commands/fault.ts';
 import { addResults } from './commands/results.ts';
+import { addRunbook } from './commands/runbook.ts';
 import { addStatus } from './commands/status.ts';
 import { addSubmit } from './commands/submit.ts';
 import { addUp } from './commands/up.ts';
@@ -48,7 +51,20 @@ export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
   const maker = commandMaker(program, io, (code) => {
     exitCode = code;
   });
-  for (const add of [addUp, addSubmit, addStatus, addResults, addCancel, addExplain, addDoctor, addDemo]) add(maker);
+  for (const add of [
+    addUp,
+    addSubmit,
+    addStatus,
+    addResults,
+    addCancel,
+    addExplain,
+    addDoctor,
+    addFault,
+    addControl,
+    addRunbook,
+    addDemo,
+  ])
+    add(maker);
   try {
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;
