@@ -138,7 +138,7 @@ async function follow(
   ];
 }
 
-/** What the end of a canary says, to whoever notes it: each observer counts it once. */
+/** What the end of a canary says. */
 function readingsOf(slot: Pick<Slot, 'outcome' | 'code'>, about: About): Reading[] {
   const stored = { ...about, signal: 'store.write', subject: 'journal' } as const;
   const sent = { ...about, signal: 'queue', subject: 'send' } as const;
@@ -161,11 +161,15 @@ function readingsOf(slot: Pick<Slot, 'outcome' | 'code'>, about: About): Reading
   }
 }
 
-/** Somebody else noted the end of a canary: the news is as good as our own. */
+/**
+ * Somebody else noted the end of a canary: the news is as good as our own, once. But that somebody could not store or
+ * send one is about him as much as about the site: whoever wants to know tries himself.
+ */
 function noteEnd(slot: Slot, memory: CanaryMemory, about: About, profile: HealthProfile): Reading[] {
   if (memory.noted === slot.batch) return [];
   const isFirstLook = memory.noted === undefined && memory.batch === undefined;
   memory.noted = slot.batch;
+  if (slot.outcome === 'unstored' || slot.outcome === 'unsent') return [];
   // A process that has just started may find a very old note.
   return isFirstLook && about.at - slot.endedAt! > windowMs(profile) ? [] : readingsOf(slot, about);
 }
@@ -173,11 +177,18 @@ function noteEnd(slot: Slot, memory: CanaryMemory, about: About, profile: Health
 function isDue(
   core: CanaryCore,
   slot: Slot | undefined,
-  { isHome, isUrgent, profile }: { isHome: boolean; isUrgent: boolean; profile: HealthProfile },
+  {
+    observer,
+    isHome,
+    isUrgent,
+    profile,
+  }: { observer: string; isHome: boolean; isUrgent: boolean; profile: HealthProfile },
 ): boolean {
   if (slot?.endedAt == null) return true;
   const sinceMs = core.clock.now() - slot.endedAt;
-  if (slot.outcome === 'unsent' || slot.outcome === 'unstored') return sinceMs >= profile.tickMs / 2;
+  // In turns, so that every observer finds out for itself.
+  if (slot.outcome === 'unsent' || slot.outcome === 'unstored')
+    return sinceMs >= (slot.by === observer ? 2 : 0.5) * profile.tickMs;
   if (slot.outcome !== 'ok') return sinceMs >= 2 * profile.tickMs;
   if (isUrgent) return sinceMs >= (pauseTicks.min / 2) * profile.tickMs;
   const pause = Math.min(pauseTicks.min * 2 ** Math.min(slot.streak, 10), pauseTicks.max) * profile.tickMs;

@@ -40,16 +40,17 @@ export function judge(
   now: EpochMs,
 ): Verdict {
   const states = signalStates(
-    readings.filter((reading) => reading.site === site),
+    readings.filter((reading) => reading.site === site && reading.signal !== 'reference'),
     profile,
     now,
   );
   const found = diagnose(states, now, profile, ({ isFailing }) => isFailing);
-  const isKnownWell = required.every((signal) => states.some((one) => one.signal === signal && one.isKnown));
+  const isKnownWell = required.every((signal) => states.some((one) => one.signal === signal && one.isOk));
+  const isBlind = !required.every((signal) => states.some((one) => one.signal === signal && one.isKnown));
   const target = found.causes.length > 0 ? found.health : isKnownWell ? 'healthy' : 'unknown';
   const kept = previous?.site === site ? previous : undefined;
   if (kept === undefined) return first(site, target, found, states, now, profile);
-  if (rank[target] >= rank[kept.health] || target === 'unknown')
+  if (rank[target] >= rank[kept.health] || (isBlind && target === 'unknown'))
     return next(kept, target, found, evidenceOf(states, []), now, profile);
   // Something got better: believed only once every signal has been well for long enough, and the hold-down is over.
   const isSettled = settled(kept, profile);
@@ -140,7 +141,7 @@ function isDetached(
 ): boolean {
   const known = progress.filter(({ isKnown }) => isKnown);
   const isStalled = known.length > 0 && known.every(isBad);
-  const isMoving = known.some((state) => !isBad(state) && state.lastOkAt !== undefined);
+  const isMoving = known.some((state) => !isBad(state) && state.isOk);
   const cameThrough = canary.some(({ lastOkAt }) => lastOkAt !== undefined && now - lastOkAt <= windowMs(profile));
   return (isStalled && !cameThrough) || (canary.some(isBad) && !isMoving);
 }
@@ -195,9 +196,10 @@ function next(
 function settled({ health, flaps }: Verdict, profile: HealthProfile): (state: SignalState) => boolean {
   const needed = health === 'unknown' && flaps === 0 ? profile.window : profile.good;
   return (state) => {
-    const { signal, streak, isKnown } = state;
+    const { signal, streak, isKnown, lastFailedAt } = state;
     // Without a backlog, or without a canary under way, there is nothing to be well.
     if (!isKnown) return isRare(state) || !required.some((one) => one === signal);
+    if (lastFailedAt === undefined && !required.some((one) => one === signal && !isRare(state))) return true;
     if (signal === 'canary') return streak >= 1;
     if (isRare(state) || signal === 'progress') return streak >= Math.min(needed, rareStreak);
     return streak >= needed;

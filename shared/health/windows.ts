@@ -11,6 +11,8 @@ export interface SignalState {
   isSuspect: boolean;
   /** Some look of the window gave an answer, good or bad. */
   isKnown: boolean;
+  /** Some look of the window went well. */
+  isOk: boolean;
   /** Looks without a failure since the last one, those without an answer left out. */
   streak: number;
   failed: number;
@@ -63,6 +65,7 @@ function stateOf(series: readonly Reading[], profile: HealthProfile, now: EpochM
     subject,
     isFailing: failures.length >= profile.failed,
     isSuspect: failures.length >= Math.ceil(profile.failed / 2) && answers.at(-1)?.outcome === 'failed',
+    isOk: recent.some(({ outcome }) => outcome === 'ok'),
     isKnown: recent.some(({ outcome }) => outcome !== 'unknown'),
     streak: answers.length - 1 - lastFailure,
     failed: failures.length,

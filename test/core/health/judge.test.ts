@@ -345,7 +345,7 @@ describe('judge is total, deterministic and monotone', () => {
         expect(once.flaps).toBeGreaterThanOrEqual(0);
         if (once.health === 'healthy') expect(once.causes).toEqual([]);
       }),
-      { numRuns: 300 },
+      { numRuns: 200 },
     );
   });
 
@@ -368,7 +368,7 @@ describe('judge is total, deterministic and monotone', () => {
         const after = judge('aws', worsened, previous, p, start);
         expect(rank[after.health]).toBeGreaterThanOrEqual(rank[before.health]);
       }),
-      { numRuns: 2000 },
+      { numRuns: 1500 },
     );
   });
 

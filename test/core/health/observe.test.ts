@@ -69,11 +69,6 @@ describe('two monitors', () => {
     await watched.run(10 * minute, () => watched.verdict('aws', 'aws')?.health === 'down');
     watched.polling = ['aws', 'azure'];
     const took = await watched.run(10 * minute, () => watched.verdict('aws', 'aws')?.health === 'healthy');
-    console.log(
-      JSON.stringify(watched.verdict('aws', 'aws')),
-      await watched.world.aws.state.get('observations/canary/aws.json').then((x) => Buffer.from(x!.bytes).toString()),
-      JSON.stringify(watched.seen.find((x) => x.observation.observer === 'aws')!.observation.readings),
-    );
     expect(took).toBeLessThanOrEqual(3 * minute);
   });
 
