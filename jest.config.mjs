@@ -10,5 +10,7 @@ export default {
   },
   testMatch: ['<rootDir>/test/**/*.test.ts', '<rootDir>/local/**/*.test.ts'],
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.serverless/'],
-  testTimeout: 60_000,
+  // A safety net, not a measure: the slowest of them moves hundreds of megabytes on a machine that may be busy.
+  testTimeout: 240_000,
+  maxWorkers: 2,
 };
