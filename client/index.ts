@@ -6,10 +6,15 @@ import type {
   BatchRequest,
   CallOptions,
   CloudName,
+  CommandBody,
+  CommandKind,
+  ControlAnswer,
+  ControlPage,
   FileObject,
   Health,
   LineStory,
   Page,
+  StatusAnswer,
 } from './types.ts';
 import { type Uploaded, type UploadOptions, uploadTo } from './upload.ts';
 
@@ -21,10 +26,15 @@ export type {
   BatchStatus,
   CallOptions,
   CloudName,
+  CommandBody,
+  CommandKind,
+  ControlAnswer,
+  ControlPage,
   FileObject,
   Health,
   LineStory,
   Page,
+  StatusAnswer,
 } from './types.ts';
 export { chooseUpload, type Uploaded, type UploadOptions, type UploadWay } from './upload.ts';
 
@@ -86,6 +96,15 @@ export interface HoldfastClient {
     explain(batch: string, customId: string, options?: CallOptions): Promise<LineStory>;
     /** What the cloud that answers sees of control log, stores and queues. */
     health(options?: CallOptions): Promise<Health>;
+    /** The page of whoever was woken. Operators only, as what follows. */
+    status(options?: CallOptions): Promise<StatusAnswer>;
+    /** The control entry that stands, and the last ones before it. */
+    control(options?: CallOptions): Promise<ControlPage>;
+    /**
+     * Sends a command; without an `operation_id` it makes one up. Sent again to the other cloud when one does not
+     * answer, it still happens once.
+     */
+    command<K extends CommandKind>(kind: K, body: CommandBody<K>, options?: CallOptions): Promise<ControlAnswer>;
   };
 }
 
@@ -184,6 +203,15 @@ function clientOf(bases: ReadonlyMap<CloudName, string>, options: ClientOptions)
       explain: (batch, customId, call) =>
         get(`/ops/v1/explain/${encodeURIComponent(batch)}/${encodeURIComponent(customId)}`, call),
       health: (call) => get('/ops/v1/health', call),
+      status: (call) => get('/ops/v1/status', call),
+      control: (call) => get('/ops/v1/control', call),
+      command: (kind, body, call) =>
+        http.json({
+          method: 'POST',
+          path: `/ops/v1/control/${kind}`,
+          json: { ...body, operation_id: body.operation_id ?? crypto.randomUUID() },
+          ...call,
+        }),
     },
   };
   return client;

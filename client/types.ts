@@ -3,6 +3,7 @@ import type { FileObject as ApiFileObject } from '../shared/api/file-facts.ts';
 export type { BatchObject, BatchStatus } from '../shared/api/batch-object.ts';
 export type { LineStory } from '../shared/api/explain.ts';
 export type { Health } from '../shared/api/ops.ts';
+export type { CommandBody, CommandKind, ControlAnswer, ControlPage, StatusAnswer } from '../shared/api/ops-control.ts';
 export type FileObject = ApiFileObject;
 
 export type CloudName = 'aws' | 'azure';

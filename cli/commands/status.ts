@@ -5,6 +5,7 @@ import {
   HoldfastApiError,
   type Page,
   reasonOf,
+  type StatusAnswer,
   UnreachableError,
 } from '../../client/index.ts';
 import type { CommandMaker, Context, Flags } from '../command.ts';
@@ -12,6 +13,7 @@ import { type Connection, connect, connectionOf, withConnection } from '../conne
 import { batchRow, batchRows, errorLines } from '../describe.ts';
 import { type ExitCode, exitCodes } from '../exit.ts';
 import type { Io } from '../io.ts';
+import { pageLines } from '../page.ts';
 import { type Styles, type Text, table, text } from '../text.ts';
 
 export interface StatusConfig {
@@ -21,10 +23,11 @@ export interface StatusConfig {
 }
 
 export function addStatus(maker: CommandMaker): void {
-  const command = maker.add('status [batch]', 'show the newest batches, or one, and whether both clouds answer', [
-    'holdfast status',
-    'holdfast status batch_0123456789abcdef0123456789abcdef --json',
-  ]);
+  const command = maker.add(
+    'status [batch]',
+    'show what is wrong and what to do, and the newest batches; or one batch',
+    ['holdfast status', 'holdfast status batch_0123456789abcdef0123456789abcdef --json'],
+  );
   withConnection(command).addOption(
     new Option('--limit <count>', 'how many batches to list, 1 to 100').argParser(Number).default(20),
   );
@@ -56,14 +59,19 @@ async function status(config: StatusConfig, { io, print }: Context): Promise<Exi
       batch === undefined ? client.batches.list({ limit, signal }) : client.batches.get(batch, { signal }),
     );
   };
-  const [aws, azure] = await Promise.all([ask('aws'), ask('azure')]);
+  const [aws, azure, page] = await Promise.all([
+    ask('aws'),
+    ask('azure'),
+    batch === undefined ? askPage(connection, io.signal) : null,
+  ]);
   io.signal.throwIfAborted();
   const told = aws.value ?? azure.value;
   if (told === undefined) throw whatFailed([aws, azure]);
   const { styles } = print;
   const clouds = { aws: shown(aws), azure: shown(azure) };
   if ('data' in told)
-    print.result({ clouds, batches: told.data, has_more: told.has_more }, () => [
+    print.result({ clouds, page, batches: told.data, has_more: told.has_more }, () => [
+      ...(page === null ? [] : [...pageLines(page, styles), text``]),
       ...cloudRows({ aws, azure }, styles),
       text``,
       ...(told.data.length === 0 ? [text`no batches yet: holdfast submit examples/chat.jsonl`] : []),
@@ -78,6 +86,13 @@ async function status(config: StatusConfig, { io, print }: Context): Promise<Exi
       ...cloudRows({ aws, azure }, styles),
     ]);
   return exitCodes.ok;
+}
+
+/** The page of whoever was woken, from whichever cloud answers first; none for a key that may not see it. */
+async function askPage(connection: Connection, signal: AbortSignal): Promise<StatusAnswer | null> {
+  const ask = (cloud: CloudName) =>
+    connect(connection, { cloud, retryForMs: 0, answerMs: 15_000 }).ops.status({ signal });
+  return Promise.any([ask('aws'), ask('azure')]).catch(() => null);
 }
 
 async function hear<T>(api: string, call: () => Promise<T>): Promise<Heard<T>> {

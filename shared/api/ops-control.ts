@@ -53,32 +53,26 @@ const schemas = {
   unfreeze: z.strictObject(common),
   weights: z.strictObject({ ...common, weights: z.record(site, weight) }),
 };
-type Kind = keyof typeof schemas;
+export type CommandKind = keyof typeof schemas;
 /** What is sent to `/ops/v1/control/<kind>`. */
-export type CommandBody<K extends Kind = Kind> = z.infer<(typeof schemas)[K]>;
+export type CommandBody<K extends CommandKind = CommandKind> = z.infer<(typeof schemas)[K]>;
 
 const historyQuerySchema = z.strictObject({ limit: z.coerce.number().int().min(1).max(1000).optional() });
 
-/** `/ops/v1/control` and `/ops/v1/status`, for operators. */
-export function controlRoutes(core: ApiCore): Hono<ApiEnv> {
+/** `/ops/v1/control` and `/ops/v1/status`, for operators. @param reading see `readingCore`; nothing is decided by it */
+export function controlRoutes(core: ApiCore, reading: ApiCore): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
 
   app.get('/control', needs('operator'), async (c) => {
     const { limit = 20 } = check(historyQuerySchema, c.req.query());
     const control = await learnControl(core);
     const past = await readPast(core, control, { whole: true });
-    const entries = [control, ...past].slice(0, limit);
-    return c.json({
-      object: 'control',
-      entry: control,
-      /** Newest first. */
-      history: entries.map((entry, i) => changeOf(entry, [control, ...past][i + 1])),
-    });
+    return c.json(controlPage(control, past, limit));
   });
 
-  app.get('/status', needs('operator'), async (c) => c.json(await status(core)));
+  app.get('/status', needs('operator'), async (c) => c.json(await status(core, reading)));
 
-  for (const kind of Object.keys(schemas) as Kind[])
+  for (const kind of Object.keys(schemas) as CommandKind[])
     app.post(`/control/${kind}`, needs('operator'), async (c) => {
       const body = await readJson(c.req.raw, schemas[kind]);
       const observations = await readObservations(core);
@@ -97,13 +91,17 @@ export function controlRoutes(core: ApiCore): Hono<ApiEnv> {
         policy,
         isConverged: () => convergeJournals(core),
       });
-      return c.json(await answerOf(core, outcome, observations));
+      return c.json(await answerOf(reading, outcome, observations));
     });
   return app;
 }
 
 /** @throws ApiError 400 for a scope without its name */
-function commandOf(kind: Kind, body: CommandBody, modeFor: (from: string) => 'graceful' | 'forced'): ControlCommand {
+function commandOf(
+  kind: CommandKind,
+  body: CommandBody,
+  modeFor: (from: string) => 'graceful' | 'forced',
+): ControlCommand {
   switch (kind) {
     case 'failover': {
       const { from, to, mode, ...rest } = body as CommandBody<'failover'>;
@@ -174,6 +172,20 @@ async function answerOf(core: ApiCore, outcome: CommandOutcome, observations: re
   }
 }
 
+/** The entry that stands, and the last ones, newest first. */
+function controlPage(control: ControlEntry, past: readonly ControlEntry[], limit: number) {
+  const entries = [control, ...past];
+  const history = entries.slice(0, limit).map((entry, i) => changeOf(entry, entries[i + 1]));
+  return { object: 'control' as const, entry: control, history };
+}
+
+/** What `/ops/v1/control` answers. */
+export type ControlPage = ReturnType<typeof controlPage>;
+/** What a command is answered with when nothing stood against it. */
+export type ControlAnswer = Awaited<ReturnType<typeof answerOf>>;
+/** What `/ops/v1/status` answers. */
+export type StatusAnswer = Awaited<ReturnType<typeof status>>;
+
 /** What a plan says, and, before a failover, how much it moves. */
 async function planned(core: ApiCore, plan: CommandPlan, observations?: readonly SeenObservation[]) {
   const { changes, objections, overridden, moving, command } = plan;
@@ -213,12 +225,12 @@ async function loadOf(
   };
 }
 
-async function status(core: ApiCore) {
+async function status(core: ApiCore, reading: ApiCore) {
   const [control, observations] = await Promise.all([
     learnControl(core).catch(() => core.control.current()),
     readObservations(core),
   ]);
-  const [open, past] = await Promise.all([openBatches(core, control), readPast(core, control)]);
+  const [open, past] = await Promise.all([openBatches(reading, control), readPast(core, control)]);
   const now = core.clock.now();
   return {
     ...statusPage({ control, observations, open, policy: controlPolicy(core), now, past }),

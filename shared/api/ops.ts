@@ -69,7 +69,7 @@ export function opsRoutes(core: ApiCore, reading: ApiCore, options: ApiOptions):
     return c.json({ id, object: 'api_key', revoked: true, sites });
   });
 
-  app.route('/', controlRoutes(core));
+  app.route('/', controlRoutes(core, reading));
   return app;
 }
 

@@ -9,6 +9,8 @@ export interface ControlPolicy {
   profile: HealthProfile;
   /** Between two changes of who is fenced. Default: the first hold-down of the profile. */
   minimumIntervalMs: DurationMs;
+  /** After an entry, until every process has learned of it and the sites have counted again what they have open. */
+  settleMs: DurationMs;
   /** False: nothing moves by itself; verdicts are only shown. Default true. */
   automaticFailover: boolean;
   /** False: a site that was failed over by machine stays fenced until a person starts its return. Default true. */
@@ -28,6 +30,7 @@ export function controlPolicy(
   return {
     profile,
     minimumIntervalMs: profile.holdDownMs,
+    settleMs: core.settings.controlCacheMs + 2 * profile.tickMs,
     automaticFailover: true,
     automaticFailback: true,
     hasWitness: core.witness !== undefined,

@@ -1,3 +1,4 @@
+import { unplanned } from '../health/progress.ts';
 import type { SeenObservation } from '../health/types.ts';
 import type { ControlEntry, SiteState } from '../journal/facts.ts';
 import type { SiteId } from '../ports/site.ts';
@@ -134,13 +135,23 @@ const rules = {
     return ill.length > 1 ? `this is no time for a drill: ${ill.join(' and ')} are down` : undefined;
   },
 
-  drained: ({ command, before }, { observations }) => {
+  drained: ({ command, before }, { control, observations, policy }) => {
     if (command.kind !== 'failover' || command.mode !== 'graceful' || command.scope.kind !== 'all') return undefined;
-    if (before.sites[command.from]?.state !== 'cordoned') return undefined;
-    const open = openLinesAt(command.from, observations);
-    return open === 0
+    const { from } = command;
+    if (before.sites[from]?.state !== 'cordoned') return undefined;
+    const otherwise = 'or fail over with mode forced, and compute some lines twice';
+    const rows = backlogAt(from, observations);
+    const open = rows.reduce((sum, { openLines }) => sum + openLines, 0);
+    if (open > 0) return `${from} still works on ${open} lines: wait until they are done, ${otherwise}`;
+    if (rows.some(({ model }) => model === unplanned))
+      return `${from} still plans a batch: wait until it is done, ${otherwise}`;
+    const counted = observations.find(({ stale, observation }) => !stale && observation.home === from);
+    if (counted === undefined)
+      return `nobody at ${from} counts what it still has in work: wait for its monitor, ${otherwise}`;
+    const isLater = counted.observation.at >= control.at + policy.settleMs;
+    return isLater
       ? undefined
-      : `${command.from} still works on ${open} lines: wait until they are done, or fail over with --mode forced`;
+      : `${from} has not counted its work since it was cordoned: wait a few ticks, ${otherwise}`;
   },
 
   'witness-present': ({ before, after }, { actor, observations, policy }) => {
@@ -169,11 +180,6 @@ export function objectionsTo(command: ControlCommand, after: ControlState, situa
     const sentence = (rules[rule] as Rule)(change, situation);
     return sentence === undefined ? [] : [{ rule, sentence }];
   });
-}
-
-/** Lines that a site has not finished, by the latest count of anybody. */
-export function openLinesAt(site: SiteId, observations: readonly SeenObservation[]): number {
-  return backlogAt(site, observations).reduce((sum, { openLines }) => sum + openLines, 0);
 }
 
 /** True if some site is fenced or comes back. */

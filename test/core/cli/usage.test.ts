@@ -5,7 +5,8 @@ import { connectionOf } from '../../../cli/connection.ts';
 import { CliError } from '../../../cli/exit.ts';
 import { holdfast } from './support.ts';
 
-const commands = ['up', 'submit', 'status', 'results', 'cancel', 'explain', 'doctor', 'demo'];
+const control = ['failover', 'failback', 'cordon', 'uncordon', 'drain', 'freeze', 'unfreeze', 'weights'];
+const commands = ['up', 'submit', 'status', 'results', 'cancel', 'explain', 'doctor', 'demo', 'runbook', ...control];
 
 describe('usage', () => {
   test.each(commands)('%s --help shows --json and examples on stdout, exit 0', async (command) => {

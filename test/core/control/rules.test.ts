@@ -244,6 +244,30 @@ const table: [RuleName, string, ControlCommand, Partial<Situation>, objects: boo
   ],
   [
     'drained',
+    'graceful, with a batch that is not planned yet',
+    { ...failover('aws', 'azure'), mode: 'graceful' },
+    {
+      control: cordoned('aws'),
+      observations: seen({ aws: { ...well, backlog: [{ ...backlog('unplanned')[0]!, openLines: 0 }] }, azure: well }),
+    },
+    true,
+  ],
+  [
+    'drained',
+    'graceful, with nothing left by a count of before the cordon',
+    { ...failover('aws', 'azure'), mode: 'graceful' },
+    { control: { ...cordoned('aws'), at: now - 10_000 } },
+    true,
+  ],
+  [
+    'drained',
+    'graceful, with nobody there who counts',
+    { ...failover('aws', 'azure'), mode: 'graceful' },
+    { control: cordoned('aws'), observations: seen({ azure: well, third: well }) },
+    true,
+  ],
+  [
+    'drained',
     'forced, with lines in work',
     failover('aws', 'azure'),
     { control: cordoned('aws'), observations: busy('m') },

@@ -21,6 +21,7 @@ export type SiteName = 'aws' | 'azure';
 export const policy: ControlPolicy = {
   profile: profiles.balanced,
   minimumIntervalMs: 120_000,
+  settleMs: 25_000,
   automaticFailover: true,
   automaticFailback: true,
   hasWitness: true,

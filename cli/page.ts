@@ -1,0 +1,76 @@
+import type { StatusAnswer } from '../client/index.ts';
+import { age } from './describe.ts';
+import { type Style, type Styles, type Text, table, text } from './text.ts';
+
+/** The page of whoever was woken, as one screen: worst first, what to type in the middle, batches last. */
+export function pageLines(page: StatusAnswer, styles: Styles): Text[] {
+  const { bold, dim, green, yellow } = styles;
+  const since =
+    page.since === null ? '' : `, since ${page.since} (${age(Date.parse(page.at) - Date.parse(page.since))})`;
+  const changed = page.lastChange;
+  return [
+    text`${(page.blame === 'nobody' ? green : styles.red)(page.headline)}${since}`,
+    ...page.evidence.slice(0, 6).map((sentence) => text`  ${dim(sentence)}`),
+    text``,
+    ...table(page.sites.map((site) => siteRow(site, styles))),
+    ...page.moves.map((move) => text`${yellow('moved')}  ${move}`),
+    text`${dim(`entry ${page.epoch} of ${changed.at}, by ${changed.actor}: ${changed.reason}`)}`,
+    ...(page.frozen ? [yellow('control is frozen')] : []),
+    ...(page.witness === 'answers' ? [] : [yellow(witnessWords[page.witness])]),
+    text``,
+    text`${bold('By itself')}`,
+    ...page.byItself.map((sentence) => text`  ${sentence}`),
+    text`${bold('If nobody does anything')}`,
+    text`  ${page.otherwise}`,
+    text`${bold('To type')}`,
+    ...table(page.type.map(({ command, why }) => [text`  ${bold(command)}`, dim(why)])),
+    ...batchLines(page, styles),
+  ];
+}
+
+const witnessWords = {
+  silent: 'the witness is not heard: with one cloud dark, nothing could be decided',
+  none: 'no witness is configured: nothing fails over by itself',
+};
+
+function siteRow(site: StatusAnswer['sites'][number], styles: Styles): (Text | string)[] {
+  const { state, weight, health, causes, models, openLines } = site;
+  const colors: Record<typeof health, Style> = {
+    healthy: styles.green,
+    degraded: styles.yellow,
+    down: styles.red,
+    unknown: styles.yellow,
+  };
+  return [
+    styles.bold(site.site),
+    state === 'active' ? text`active, weight ${weight}` : styles.yellow(state),
+    colors[health](health),
+    text`${[...causes, ...models].join(', ')}`,
+    text`${openLines} lines open`,
+  ];
+}
+
+/** Only those that miss their window: the others need nobody tonight. */
+function batchLines({ batches, unread }: StatusAnswer, { bold, dim, red }: Styles): Text[] {
+  const missing = batches.filter(({ misses }) => misses);
+  const notes =
+    unread === null
+      ? [dim('  open batches could not be read')]
+      : unread > 0
+        ? [dim(`  ${unread} were not looked at`)]
+        : [];
+  if (missing.length === 0 && notes.length === 0) return [];
+  return [
+    text`${bold('Batches that miss their window, the first one first')}`,
+    ...table(
+      missing.map(({ batch, tenant, owner, left, lines, deadline }) => [
+        text`  ${batch}`,
+        tenant,
+        text`${left} of ${lines} open`,
+        text`at ${owner ?? 'no site'}`,
+        red(`ends ${deadline}`),
+      ]),
+    ),
+    ...notes,
+  ];
+}
