@@ -26,8 +26,12 @@ export type Fetch = (request: Request) => Response | Promise<Response>;
 
 /** What the monitor looks with, and what it does about what it sees. */
 export const wireMonitor = once(async (): Promise<MonitorDeps> => {
-  const [{ config, core }, { observeDeps }] = await Promise.all([assembled(), import('../runtime/health.ts')]);
-  return observeDeps(config, core.self, core.self);
+  const [{ config, core }, { observeDeps }, { actOnObservations }] = await Promise.all([
+    assembled(),
+    import('../runtime/health.ts'),
+    import('../shared/control/act.ts'),
+  ]);
+  return { ...observeDeps(config, core.self, core.self), act: (all, seen) => actOnObservations(all, seen) };
 });
 
 export const wireApi = once(async (): Promise<Fetch> => {

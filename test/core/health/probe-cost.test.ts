@@ -52,7 +52,7 @@ function snapshot({ world }: Watched): Record<Store, Counts> {
 }
 
 describe('what an idle pair costs (docs/operations/probe-cost.md)', () => {
-  test('calls an hour and dollars a month are what the document says', async () => {
+  test('calls an hour and dollars a month are no more than the document says', async () => {
     const watched = await new Watched().begin();
     // The first hour has canaries more often, while trust grows.
     await watched.run(3_600_000);
@@ -70,9 +70,9 @@ describe('what an idle pair costs (docs/operations/probe-cost.md)', () => {
       const found = `${each('write')} ${each('read')} ${each('queue')} ${dollars.toFixed(2)}`;
       const row = new RegExp(`\\| ${store} \\| ([\\d,]+) \\| ([\\d,]+) \\| ([\\d,]+) \\| \\$([\\d.]+) \\|`).exec(doc);
       const stated = row?.slice(1).map((cell) => Number(cell.replaceAll(',', ''))) ?? [];
-      // A tenth off is a change that somebody should have written down.
+      // A tenth more, or half of it, is a change that somebody should have written down.
       for (const [i, cell] of found.split(' ').map(Number).entries())
-        if (Math.abs(cell - (stated[i] ?? -1)) > Math.max(0.1 * cell, 0.01))
+        if (cell > 1.1 * (stated[i] ?? -1) || cell < 0.5 * (stated[i] ?? -1))
           throw new Error(`${store}: measured ${found}, the document says ${stated.join(' ')}`);
     }
     const stated = Number(/under \$(\d+) a month/.exec(doc)?.[1]);
