@@ -239,11 +239,14 @@ function whatToType(decision: Decision, control: ControlEntry, opinions: readonl
   return typed;
 }
 
-const objection = (decision: Decision): string => {
+/** What stands in the way of the same change by hand, and how a person gets past it. */
+function objection(decision: Decision): string {
   const rule = decision.kind === 'none' ? /, but ([a-z-]+):/.exec(decision.reason)?.[1] : undefined;
+  if (rule === 'witness-present')
+    return '; if fewer than two voters answer, --force no-witness makes you the third vote, for this side alone';
   const isInTheWay = ruleNames.some((name) => name === rule && isForceable(name));
-  return !isInTheWay ? '' : ` (${rule} objects: --force ${rule} overrides it)`;
-};
+  return isInTheWay ? ` (${rule} objects: --force ${rule} overrides it)` : '';
+}
 
 function otherwiseOf(
   decision: Decision,

@@ -88,6 +88,7 @@ describe('what happens, and what to type', () => {
     expect(shown.witness).toBe('silent');
     expect(shown.byItself[0]).toContain('witness-present');
     expect(shown.type[0]!.command).toBe('holdfast failover --from aws --to azure --reason "…" --dry-run');
+    expect(shown.type[0]!.why).toContain('--force no-witness');
     expect(shown.otherwise).toContain('stands still');
   });
 
