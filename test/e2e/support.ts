@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import OpenAI from 'openai';
 import { identityOf } from '../../local/identity.ts';
-import { type LocalPorts, portsOf } from '../../local/ports.ts';
+import { everyPort, type LocalPorts, portsOf } from '../../local/ports.ts';
 import { type LocalClouds, startLocal } from '../../local/up.ts';
 import { wireLocal } from '../../local/wire.ts';
 import type { Core } from '../../shared/core.ts';
@@ -40,13 +40,10 @@ export async function startClouds(): Promise<TestClouds> {
   };
 }
 
-/** A base whose first ports are free; the others of the block are then free, too, but for bad luck. */
+/** A base whose ports are all free, below those that systems give to outgoing connections (Linux: from 32,768). */
 async function freeBase(): Promise<number> {
-  for (let base = 20_000 + (process.pid % 50) * 400; base < 60_000; base += 400) {
-    const ports = portsOf(base);
-    const tries = [ports.console, ports.aws.api, ports.aws.emulator, ports.azure.api, ports.azure.blob, ports.witness];
-    if ((await Promise.all(tries.map(isFree))).every(Boolean)) return base;
-  }
+  const bases = Array.from({ length: 30 }, (_, i) => 20_000 + ((process.pid + i) % 30) * 400);
+  for (const base of bases) if ((await Promise.all(everyPort(base).map(isFree))).every(Boolean)) return base;
   throw new Error('no free ports');
 }
 
