@@ -2,13 +2,14 @@ import type { ControlView } from '../core.ts';
 import { codeOf, InvariantError, isRetryable, SiteUnavailableError, TransientError } from '../errors.ts';
 import { type ControlEntry, controlSchema, factBytes, factVersion, parseFact } from '../journal/facts.ts';
 import { equalBytes, sha256 } from '../journal/json.ts';
-import { controlKey, controlRegister } from '../journal/keys.ts';
+import { compareText, controlKey, controlRegister, controlSoloKey } from '../journal/keys.ts';
 import { quarantine } from '../journal/quarantine.ts';
 import { decide, learn } from '../journal/registers.ts';
 import type { Stores } from '../ports/site.ts';
 import type { DurationMs } from '../units.ts';
 import { acceptorsOf, registerOptions } from './acceptors.ts';
 import { assertControl, type LearnedEntry, parseLink } from './chain.ts';
+import { acceptedHere, soloAfter, soloRule } from './solo.ts';
 import { type ControlCore, call, epochsIn, storesInOrder } from './stores.ts';
 
 export { initControl } from './init.ts';
@@ -36,13 +37,92 @@ export async function learnControl(core: ControlCore): Promise<ControlEntry> {
 
 /** As `learnControl`, with the bytes. */
 export async function learnHead(core: ControlCore): Promise<LearnedEntry> {
-  let head = await highestInJournals(core);
+  const { joint, solo } = await learnBoth(core);
+  return solo ?? joint;
+}
+
+/**
+ * The last joint entry, and the last solo one that stands after it. As soon as a majority answers again, a solo entry is
+ * proposed to its register, so that it becomes a joint one, or is beaten by what was decided there.
+ */
+async function learnBoth(core: ControlCore): Promise<{ joint: LearnedEntry; solo?: LearnedEntry }> {
+  let joint = await highestInJournals(core);
   for (;;) {
-    const next = await learnNext(core, head);
-    if (next === undefined) return head;
+    let next = await learnNext(core, joint);
+    const solo = next === undefined ? await soloAnywhere(core, joint) : undefined;
+    if (solo !== undefined) next = await adoptSolo(core, joint, solo);
+    if (next === undefined) return { joint, ...(solo !== undefined && { solo: await lastSolo(core, solo) }) };
     await spread(core, next);
-    head = next;
+    joint = next;
   }
+}
+
+async function adoptSolo(
+  core: ControlCore,
+  joint: LearnedEntry,
+  solo: LearnedEntry,
+): Promise<LearnedEntry | undefined> {
+  const { epoch } = solo.entry;
+  try {
+    const acceptors = acceptorsOf(core, joint.entry);
+    const { value, own } = await decide(acceptors, controlRegister(epoch), solo.bytes, registerOptions(core));
+    core.log.warn(own ? 'solo.adopted' : 'solo.superseded', { epoch, actor: solo.entry.actor });
+    return readDecided(epoch, value, joint);
+  } catch (error) {
+    if (!isRetryable(error) || codeOf(error) === 'fact_unknown') throw error;
+    return undefined;
+  }
+}
+
+async function lastSolo(core: ControlCore, solo: LearnedEntry): Promise<LearnedEntry> {
+  for (let last = solo; ; ) {
+    const next = await soloAnywhere(core, last);
+    if (next === undefined) return last;
+    last = next;
+  }
+}
+
+/**
+ * The solo entry after `head`: of several the one of the lowest site id. Others are asked only if the own store shows
+ * one: theirs is for their own monitors to put forward.
+ */
+async function soloAnywhere(core: ControlCore, head: LearnedEntry): Promise<LearnedEntry | undefined> {
+  const [own, ...others] = storesInOrder(core).filter(({ id }) => id !== 'witness');
+  const ask = (stores: Stores) => soloAfter(core, stores, head).catch(() => undefined);
+  const first = await ask(own!);
+  if (first === undefined) return undefined;
+  const found = [first, ...(await Promise.all(others.map(ask)))].filter((one) => one !== undefined);
+  return found.sort((a, b) => compareText(a.site, b.site))[0];
+}
+
+/**
+ * Has the own store alone decide the entry after `previous`, for a person who forced `no-witness`. Adopts what the own
+ * acceptor has accepted. Whatever fewer than two voters could have decided is thereby in force here, and only here until
+ * the link heals.
+ * @throws InvariantError for an entry that must never stand, or that was not forced; what the own store throws
+ */
+export async function proposeSolo(
+  core: ControlCore,
+  previous: ControlEntry,
+  draft: ControlDraft,
+): Promise<{ entry: ControlEntry; own: boolean }> {
+  if (!draft.forced.includes(soloRule))
+    throw new InvariantError('solo_unforced', `a solo decision needs --force ${soloRule}`);
+  const head = await learnHead(core);
+  if (head.entry.epoch !== previous.epoch) return { entry: head.entry, own: head.entry.operation === draft.operation };
+  const epoch = previous.epoch + 1;
+  const entry: ControlEntry = { v: factVersion, kind: 'control', epoch, previous: sha256(head.bytes), ...draft };
+  const adopted = await acceptedHere(core, head.entry, controlRegister(epoch));
+  const ours = parseLink(epoch, adopted ?? factBytes(entry), head.bytes);
+  if ('fault' in ours) throw new InvariantError('control_invalid', ours.detail);
+  assertControl(ours.entry, head.entry);
+  const own = storesInOrder(core)[0]!;
+  await call(core, own, (journal, signal) =>
+    journal.putIfAbsent(controlSoloKey(epoch, core.self), ours.bytes, { signal }),
+  );
+  const standing = (await soloAfter(core, own, head)) ?? ours;
+  core.log.warn('control.solo', { epoch, actor: standing.entry.actor, reason: standing.entry.reason });
+  return { entry: standing.entry, own: standing.entry.operation === draft.operation };
 }
 
 /**
@@ -59,7 +139,13 @@ export async function proposeControl(
   draft: ControlDraft,
 ): Promise<{ entry: ControlEntry; own: boolean }> {
   const epoch = previous.epoch + 1;
-  const head = await learnHead(core);
+  const { joint: head, solo } = await learnBoth(core);
+  if (solo !== undefined)
+    throw new SiteUnavailableError(
+      'no_majority',
+      `entry ${solo.entry.epoch} is a solo one: no two voters answer`,
+      'control',
+    );
   if (head.entry.epoch < previous.epoch)
     throw new SiteUnavailableError('control_unlearned', `entry ${previous.epoch} cannot be learned`, 'control');
   if (head.entry.epoch > previous.epoch) {
@@ -92,12 +178,19 @@ export async function proposeControl(
  */
 export function controlView(core: ControlCore, options: { cacheMs?: DurationMs } = {}): ControlView {
   const cacheMs = options.cacheMs ?? core.settings.controlCacheMs;
+  let joint: LearnedEntry | undefined;
   let known: LearnedEntry | undefined;
+  let solosUntil = Number.NEGATIVE_INFINITY;
   let freshUntil = Number.NEGATIVE_INFINITY;
   let looking: Promise<ControlEntry> | undefined;
   const look = async (): Promise<ControlEntry> => {
     try {
-      known = known === undefined ? await highestInJournals(core) : await forward(core, known);
+      joint = joint === undefined ? await highestInJournals(core) : await forward(core, joint);
+      if (known === undefined || joint.entry.epoch >= known.entry.epoch) known = joint;
+      if (core.clock.now() >= solosUntil) {
+        solosUntil = core.clock.now() + solosSeldom * cacheMs;
+        known = await withSolo(core, joint);
+      }
     } catch (error) {
       if (known === undefined) throw error;
       core.log.warn('control.stale', { epoch: known.entry.epoch, error: told(error) });
@@ -114,6 +207,19 @@ export function controlView(core: ControlCore, options: { cacheMs?: DurationMs }
       return looking;
     },
   };
+}
+
+/** Solo entries are made by hand and seldom: a view looks for them at every so many of its looks. */
+const solosSeldom = 6;
+
+/** What stands in the own journal after the last joint entry: a joint one that comes later beats it. */
+async function withSolo(core: ControlCore, joint: LearnedEntry): Promise<LearnedEntry> {
+  const own = storesInOrder(core)[0]!;
+  for (let head = joint; ; ) {
+    const next = await soloAfter(core, own, head).catch(() => undefined);
+    if (next === undefined) return head;
+    head = next;
+  }
 }
 
 /** Follows the own journal alone. */

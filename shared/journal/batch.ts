@@ -25,6 +25,7 @@ import {
   parseResultKey,
   plansPrefix,
   publicationKey,
+  publicationSolosPrefix,
   type ResultName,
   resultsPrefix,
 } from './keys.ts';
@@ -52,7 +53,12 @@ export interface BatchView {
   results: PlacedResult[];
   dispatchKeys: string[];
   cancelKeys: string[];
+  /** How it ended: as jointly decided, else as the solo decision that stands. */
   publication: Publication | undefined;
+  /** `publication` is a solo one: no register has decided it yet. */
+  isSolo: boolean;
+  /** Solo publications, in the order in which they beat each other. Those that do not stand are superseded. */
+  soloKeys: string[];
 }
 
 /**
@@ -64,12 +70,17 @@ export async function viewBatch(core: JournalCore, tenant: string, batch: string
   const { keys, unseen } = await listEverywhere(core, batchPrefix(tenant, batch));
   const under = (prefix: string) => keys.filter(({ key }) => key.startsWith(prefix)).map(({ key }) => key);
   const at = { tenant, batch };
+  const soloKeys = under(publicationSolosPrefix(tenant, batch));
   const hasPublication = keys.some(({ key }) => key === publicationKey(tenant, batch));
   const [acceptance, manifest, plan, publication] = await Promise.all([
     earliestAcceptance(core, at, under(acceptancesPrefix(tenant, batch))),
     readOf(core, at, manifestSchema, manifestKey(tenant, batch)),
     anyPlan(core, under(plansPrefix(tenant, batch))),
-    hasPublication ? readOf(core, at, publicationSchema, publicationKey(tenant, batch)) : undefined,
+    hasPublication
+      ? readOf(core, at, publicationSchema, publicationKey(tenant, batch))
+      : soloKeys.length > 0
+        ? readOf(core, at, publicationSchema, soloKeys[0]!)
+        : undefined,
   ]);
   if (acceptance === undefined || manifest === undefined) return undefined;
   return {
@@ -84,6 +95,8 @@ export async function viewBatch(core: JournalCore, tenant: string, batch: string
     dispatchKeys: under(dispatchesPrefix(tenant, batch)),
     cancelKeys: under(cancelsPrefix(tenant, batch)),
     publication,
+    isSolo: !hasPublication && publication !== undefined,
+    soloKeys,
   };
 }
 

@@ -56,6 +56,11 @@ export const cancelKey = (tenant: string, batch: string, uuid: string): string =
   `${cancelsPrefix(tenant, batch)}${uuid}.json`;
 export const publicationKey = (tenant: string, batch: string): string =>
   `${batchPrefix(tenant, batch)}publication.json`;
+/** As decided by one store alone, under a solo control entry. In key order the first one stands. */
+export const publicationSolosPrefix = (tenant: string, batch: string): string =>
+  `${batchPrefix(tenant, batch)}publication.solo-`;
+export const publicationSoloKey = (tenant: string, batch: string, by: { epoch: number; site: SiteId }): string =>
+  `${publicationSolosPrefix(tenant, batch)}${pad(by.epoch, 8)}-${by.site}.json`;
 
 export const idempotencyPrefix = (tenant: string, keyHash: string): string => `t/${tenant}/idempotency/${keyHash}/`;
 export const idempotencyKey = (tenant: string, keyHash: string, batch: string): string =>
@@ -66,6 +71,8 @@ export const recentKey = (tenant: string, createdAt: EpochMs, batch: string): st
 
 export const controlPrefix = 'control/';
 export const controlKey = (epoch: number): string => `control/${pad(epoch, 8)}.json`;
+/** Decided by one store alone, by hand (`shared/control/solo.ts`). */
+export const controlSoloKey = (epoch: number, site: SiteId): string => `control/${pad(epoch, 8)}.solo-${site}.json`;
 export const apiKeyKey = (keyId: string): string => `keys/${keyId}.json`;
 export const apiKeyRevokedKey = (keyId: string): string => `keys/${keyId}/revoked.json`;
 export const keysPrefix = 'keys/';

@@ -11,6 +11,7 @@ import {
   openKey,
   plansPrefix,
   publicationKey,
+  publicationSolosPrefix,
   resultsPrefix,
 } from './keys.ts';
 import { holdFile, holdOutputs } from './mirror-files.ts';
@@ -92,7 +93,10 @@ class BatchCopy {
     if (isNew && !(await this.#step('input', () => this.#holdInput()))) return;
     if (manifest.length > 0 && !(await this.#step('hint', () => this.#writeHint()))) return;
     if (!(await this.#copyAll(manifest)) || !(await this.#copyAll(acceptances))) return;
-    if (publication.length === 0 || !hasResults) return;
+    if (!hasResults) return;
+    for (const solo of this.#missing(publicationSolosPrefix(tenant, batch)))
+      if (await this.#step('solo outputs', () => this.#holdOutputs(solo.key))) await this.#copyAll([solo]);
+    if (publication.length === 0) return;
     if (await this.#step('outputs', () => this.#holdOutputs())) await this.#copyAll(publication);
   }
 
@@ -146,9 +150,9 @@ class BatchCopy {
     await bounded(this.#core, this.#site, (signal) => state.putIfAbsent(key, bytes, { signal }));
   }
 
-  async #holdOutputs(): Promise<void> {
+  async #holdOutputs(key?: string): Promise<void> {
     const { tenant, batch } = this.#manifest;
-    const publication = await readPublication(this.#core, tenant, batch);
+    const publication = await readPublication(this.#core, tenant, batch, key);
     this.#tally.copied += await holdOutputs(this.#core, this.#site, publication);
   }
 
@@ -165,8 +169,13 @@ class BatchCopy {
 }
 
 /** @throws InvariantError where it is no publication that this process can read */
-export async function readPublication(core: JournalCore, tenant: string, batch: string): Promise<Publication> {
-  const found = await readFact(core, publicationSchema, publicationKey(tenant, batch));
+export async function readPublication(
+  core: JournalCore,
+  tenant: string,
+  batch: string,
+  key = publicationKey(tenant, batch),
+): Promise<Publication> {
+  const found = await readFact(core, publicationSchema, key);
   if (found === undefined || 'fault' in found)
     throw new InvariantError('publication_unreadable', `the publication of ${batch} cannot be read`);
   return found.fact;

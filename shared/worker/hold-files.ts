@@ -1,15 +1,20 @@
 import { createHash } from 'node:crypto';
 import { type Core, ownSite, peersOf } from '../core.ts';
 import { SiteUnavailableError } from '../errors.ts';
+import { diverged } from '../journal/copy.ts';
 import type { Publication, PublishedFile } from '../journal/facts.ts';
 import { outputKey } from '../journal/keys.ts';
 import { bounded } from '../journal/replicas.ts';
 import { seal, unseal } from '../journal/sealed.ts';
+import { withDeadline } from '../ports/deadline.ts';
 import type { SiteId } from '../ports/site.ts';
 import { type OutputFileKind, type OutputFiles, outputKinds } from './output-files.ts';
 
 /** Where the witness keeps content while one cloud cannot be written: encrypted, under a name of its own. */
 const sealedKey = (tenant: string, file: PublishedFile): string => `${outputKey(tenant, file.sha256)}.sealed`;
+
+/** Slowest transfer that is waited for, 1 MB a second, on top of the usual bound of a call. */
+const bytesPerMs = 1_000;
 
 /** The files that a publication names. */
 export function namedFiles(publication: Publication): [OutputFileKind, PublishedFile][] {
@@ -59,9 +64,16 @@ async function holdPlain(
 ): Promise<void> {
   const { journal } = core.sites.get(site)!;
   const key = outputKey(tenant, file.sha256);
-  const there = await bounded(core, site, (signal) => journal.head(key, { signal }));
+  const look = () => bounded(core, site, (signal) => journal.head(key, { signal }));
+  const there = await look();
   if (there?.bytes === file.bytes) return;
-  await journal.putStreamIfAbsent(key, verified(open(), file, key), { contentType: 'application/x-ndjson' });
+  const options = { contentType: 'application/x-ndjson' };
+  const put = (signal?: AbortSignal) =>
+    journal.putStreamIfAbsent(key, verified(open(), file, key), { ...options, signal });
+  const ms = core.settings.peerTimeoutMs + file.bytes / bytesPerMs;
+  const { status } = await (site === core.self ? put() : withDeadline(core.clock, ms, site, put));
+  // Somebody was faster, or other bytes stand there: those are no copy, and no vote stands beside them.
+  if (status === 'exists' && (await look())?.bytes !== file.bytes) await diverged(core, key, site);
 }
 
 async function holdSealed(

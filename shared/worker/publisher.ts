@@ -1,6 +1,7 @@
 import { acceptorsOf, registerOptions } from '../control/acceptors.ts';
+import { acceptedHere, soloRule } from '../control/solo.ts';
 import { type Core, ownSite } from '../core.ts';
-import { SiteUnavailableError } from '../errors.ts';
+import { codeOf, SiteUnavailableError } from '../errors.ts';
 import { type BatchView, readDispatches, viewBatch } from '../journal/batch.ts';
 import { assertComplete, chooseResults, rangesWithout, resultReader } from '../journal/choose.ts';
 import {
@@ -15,7 +16,15 @@ import {
   publicationSchema,
   type TerminalStatus,
 } from '../journal/facts.ts';
-import { fileContentKey, fileMetaKey, openKey, publicationKey, publicationRegister } from '../journal/keys.ts';
+import { equalBytes } from '../journal/json.ts';
+import {
+  fileContentKey,
+  fileMetaKey,
+  openKey,
+  publicationKey,
+  publicationRegister,
+  publicationSoloKey,
+} from '../journal/keys.ts';
 import { outputFileMeta } from '../journal/outputs.ts';
 import { decide } from '../journal/registers.ts';
 import { bounded, putEverywhere, readFact, streamAnywhere } from '../journal/replicas.ts';
@@ -52,10 +61,33 @@ const underWay = new WeakMap<Core, Map<string, Promise<PublishOutcome>>>();
 async function publishNow(core: Core, tenant: string, batch: string): Promise<PublishOutcome> {
   const view = await viewBatch(core, tenant, batch);
   if (view === undefined) return 'unknown';
-  if (view.publication !== undefined && (await isClosed(core, view))) return 'published';
-  const decided = view.publication ?? (await decidePublication(core, view));
-  return decided === undefined ? 'unfinished' : makeReadable(core, view, decided);
+  if (view.publication !== undefined) return closeBatch(core, view, view.publication);
+  const decided = await decidePublication(core, view);
+  if (decided === undefined) return 'unfinished';
+  return 'solo' in decided ? makeSoloReadable(core, view, decided.solo) : makeReadable(core, view, decided.joint);
 }
+
+/**
+ * Goes on with a batch that is published: a solo publication is proposed to its register, and whatever that decides is
+ * made readable everywhere.
+ */
+export async function closeBatch(core: Core, view: BatchView, publication: Publication): Promise<'published' | 'open'> {
+  if (!view.isSolo) {
+    if (await isClosed(core, view)) return 'published';
+    return makeReadable(core, view, publication);
+  }
+  const decided = await decideOn(core, publication, await core.control.current(), undefined);
+  if ('solo' in decided) return makeSoloReadable(core, view, decided.solo);
+  for (const key of view.soloKeys) {
+    const solo = await readFact(core, publicationSchema, key);
+    if (solo !== undefined && 'fact' in solo && !equalBytes(solo.bytes, factBytes(decided.joint)))
+      core.log.error('publication.superseded', { batch: view.batch, key, by: publicationKey(view.tenant, view.batch) });
+  }
+  return makeReadable(core, view, decided.joint);
+}
+
+/** As a register decided it, or one store alone. */
+type Decided = { joint: Publication } | { solo: Publication };
 
 /** The hint goes last: where it is gone, nothing is left to do. */
 async function isClosed(core: Core, { tenant, batch }: BatchView): Promise<boolean> {
@@ -63,7 +95,7 @@ async function isClosed(core: Core, { tenant, batch }: BatchView): Promise<boole
 }
 
 /** Proposes how the batch ended and gives what was decided; `undefined` if it may not end yet. */
-async function decidePublication(core: Core, view: BatchView): Promise<Publication | undefined> {
+async function decidePublication(core: Core, view: BatchView): Promise<Decided | undefined> {
   const now = core.clock.now();
   const mustEnd = view.plan === undefined && endReason(view, false, now) !== undefined;
   const plan = mustEnd ? await makePlan(core, view) : view.plan;
@@ -71,20 +103,55 @@ async function decidePublication(core: Core, view: BatchView): Promise<Publicati
   const control = await core.control.current();
   const draft = await draftPublication(core, { ...view, plan }, control);
   if (draft === undefined) return undefined;
-  const { value, own } = await decide(
-    acceptorsOf(core, control),
-    publicationRegister(view.batch),
-    factBytes(draft.publication),
-    {
+  return decideOn(core, draft.publication, control, draft.files);
+}
+
+async function decideOn(
+  core: Core,
+  publication: Publication,
+  control: ControlEntry,
+  files: OutputFiles | undefined,
+): Promise<Decided> {
+  const { batch } = publication;
+  const register = publicationRegister(batch);
+  try {
+    const { value, own } = await decide(acceptorsOf(core, control), register, factBytes(publication), {
       ...registerOptions(core),
       beforeAccept: async (acceptor, proposed) => {
-        await holdFiles(core, acceptor.id, readPublication(proposed), draft.files);
+        await holdFiles(core, acceptor.id, readPublication(proposed), files);
       },
-    },
-  );
-  const decided = readPublication(value);
-  core.log.info('publication.decided', { batch: view.batch, status: decided.status, own, repeats: decided.repeats });
-  return decided;
+    });
+    const joint = readPublication(value);
+    core.log.info('publication.decided', { batch, status: joint.status, own, repeats: joint.repeats });
+    return { joint };
+  } catch (error) {
+    if (codeOf(error) !== 'no_majority' || !mayDecideAlone(core, control)) throw error;
+    const accepted = await acceptedHere(core, control, register);
+    const solo = accepted === undefined ? publication : readPublication(accepted);
+    await holdFiles(core, core.self, solo, files);
+    return { solo };
+  }
+}
+
+/** A person has made this site the only one, without a majority. */
+function mayDecideAlone(core: Core, control: ControlEntry): boolean {
+  const others = Object.entries(control.sites).filter(([id]) => id !== core.self);
+  const isAlone = control.sites[core.self]?.state === 'active' && others.every(([, { state }]) => state === 'fenced');
+  return isAlone && control.forced.includes(soloRule);
+}
+
+/** Readable here, under a name that says who decided; the batch stays open until a register has decided. */
+async function makeSoloReadable(core: Core, view: BatchView, publication: Publication): Promise<'open'> {
+  for (const kind of ['output', 'error'] as const) {
+    const meta = outputFileMeta(publication, view.manifest, kind);
+    if (meta !== undefined) await putEverywhere(core, fileMetaKey(meta.tenant, meta.id), factBytes(meta), [core.self]);
+  }
+  const key = publicationSoloKey(view.tenant, view.batch, publication);
+  const standing = view.soloKeys[0];
+  if (standing === undefined) await ownSite(core).journal.putIfAbsent(key, factBytes(publication));
+  core.log.warn('publication.solo', { batch: view.batch, status: publication.status, key: standing ?? key });
+  await callBackOnce(core, publication);
+  return 'open';
 }
 
 interface Draft {

@@ -13,7 +13,7 @@ import { assessBatch, type BatchNeed, type FactMemory } from './assess.ts';
 import { dispatch, locateRange, tellIntake } from './dispatch.ts';
 import { lostCount, type OutstandingRange } from './outstanding.ts';
 import { isDead } from './owner.ts';
-import { makeReadable } from './publisher.ts';
+import { closeBatch } from './publisher.ts';
 import { sparing } from './spare.ts';
 
 /** What one pass saw and did. */
@@ -274,7 +274,7 @@ async function closeDecided(core: Core, memory: Memory, assessed: readonly Asses
     await guarded(core, report, view.batch, async () => {
       const pause = Math.min(core.settings.tickMs * 2 ** Math.min(past.tries, 20), closePauseMaxMs);
       memory.closing.set(view.batch, { tries: past.tries + 1, nextAt: now + pause });
-      if ((await makeReadable(core, view, need.publication)) !== 'published') return;
+      if ((await closeBatch(core, view, need.publication)) !== 'published') return;
       memory.closing.delete(view.batch);
       report.closed += 1;
     });
