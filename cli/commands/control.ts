@@ -218,6 +218,9 @@ export function answerLines(answer: ControlAnswer, styles: Styles): Text[] {
   const load = 'load' in answer ? answer.load : undefined;
   return [
     heads[answer.status],
+    ...('solo' in answer && answer.solo
+      ? [yellow('decided by one store and you: in force there alone until two voters answer')]
+      : []),
     ...changes.map((change) => text`  ${change}`),
     ...(moving.length === 0 ? [] : [text``, text`In work there, as last counted:`]),
     ...table(

@@ -138,7 +138,14 @@ async function answerOf(core: ApiCore, outcome: CommandOutcome, observations: re
   const object = 'control.outcome';
   switch (outcome.status) {
     case 'done':
-      return { object, status: outcome.status, epoch: outcome.entry.epoch, ...(await planned(core, outcome.plan)) };
+      return {
+        object,
+        status: outcome.status,
+        epoch: outcome.entry.epoch,
+        /** One store and a person decided: in force at this site alone until the link heals. */
+        solo: outcome.isSolo === true,
+        ...(await planned(core, outcome.plan)),
+      };
     case 'replayed':
       return { object, status: outcome.status, epoch: outcome.entry.epoch, entry: changeOf(outcome.entry, undefined) };
     case 'unchanged':

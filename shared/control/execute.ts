@@ -5,10 +5,11 @@ import type { ControlEntry } from '../journal/facts.ts';
 import type { SiteId } from '../ports/site.ts';
 import { type ControlCommand, sitesOf } from './commands.ts';
 import { readPast } from './history.ts';
-import { type ControlCore, learnControl, proposeControl } from './log.ts';
+import { type ControlCore, learnControl, proposeControl, proposeSolo } from './log.ts';
 import { type CommandPlan, draftOf, planCommand } from './plan.ts';
 import { type ControlPolicy, controlPolicy } from './policy.ts';
 import { type Objection, type RuleName, type Situation, situationOf } from './rules.ts';
+import { soloRule } from './solo.ts';
 
 /** What a command needs of `Core`: the stores, and what may run where. */
 export type ExecuteCore = ControlCore & Pick<Core, 'control' | 'models'>;
@@ -36,8 +37,8 @@ export interface CommandOptions {
 
 /** How a command ended. Each is an answer; what throws is a log that cannot be read. */
 export type CommandOutcome =
-  /** Decided now, by this call. */
-  | { status: 'done'; entry: ControlEntry; plan: CommandPlan }
+  /** Decided now, by this call; `isSolo`: by one store and a person, in force here alone until the link heals. */
+  | { status: 'done'; entry: ControlEntry; plan: CommandPlan; isSolo?: boolean }
   /** This operation stands in the log already: nothing was done again. */
   | { status: 'replayed'; entry: ControlEntry }
   /** It is so already: nothing was proposed. */
@@ -93,16 +94,17 @@ export async function execute(
   if (dryRun) return { status: 'planned', plan };
   if (plan.changes.length === 0) return { status: 'unchanged', plan };
   if (plan.objections.length > 0) return { status: 'refused', plan, objections: plan.objections };
-  return propose(core, plan, situation, options);
+  return propose(core, plan, situation, { ...options, force });
 }
 
 async function propose(
   core: ExecuteCore,
   plan: CommandPlan,
   situation: Situation,
-  { operationId, reason, actor, evidence }: CommandOptions,
+  { operationId, reason, actor, evidence, force = [] }: CommandOptions,
 ): Promise<CommandOutcome> {
   const { control, now } = situation;
+  const isThirdVote = force.includes(soloRule);
   const draft = draftOf(plan, {
     at: now,
     actor,
@@ -110,6 +112,8 @@ async function propose(
     operation: operationId,
     evidence: [...(evidence ?? []), ...plan.overridden.map(({ rule, sentence }) => `${rule} overridden: ${sentence}`)],
   });
+  // Said before it is known to be needed: what the own store accepts of a round that fails is what it decides alone.
+  if (isThirdVote) draft.forced.push(soloRule);
   try {
     const { entry, own } = await proposeControl(core, control, draft);
     core.log.info(own ? 'control.decided' : 'control.lost', {
@@ -124,17 +128,20 @@ async function propose(
   } catch (error) {
     if (!isRetryable(error) || codeOf(error) === 'fact_unknown') throw error;
     const told = String((error as Error)?.message).slice(0, 300);
+    if (isThirdVote) {
+      const { entry, own } = await proposeSolo(core, control, draft);
+      return own ? { status: 'done', entry, plan, isSolo: true } : { status: 'lost', entry };
+    }
     core.log.warn('control.undecided', { operation: operationId, error: told });
     return { status: 'undecided', plan, objections: [noWitness(core)], error: told };
   }
 }
 
 function noWitness(core: ExecuteCore): Objection {
-  const configured =
-    core.witness === undefined ? 'no witness is configured' : 'the witness is one of those that do not';
+  const why = core.witness === undefined ? ', and no witness is configured' : '';
   return {
     rule: 'no-witness',
-    sentence: `fewer than two of the three voters answer, so nothing can be decided (${configured}, or a cloud is)`,
+    sentence: `fewer than two of the three voters answer, so nothing can be decided${why}; a person may act as the third vote: --force ${soloRule}`,
   };
 }
 

@@ -170,7 +170,7 @@ export const unforceable: ReadonlySet<RuleName> = new Set(['at-least-one-active'
 
 /** Names that `--force` takes. */
 export function isForceable(rule: RuleName): boolean {
-  return !unforceable.has(rule) && rule !== 'no-witness';
+  return !unforceable.has(rule);
 }
 
 /** Every rule that objects to a change, in the order of `ruleNames`. Pure. */

@@ -55,6 +55,42 @@ describe('a command', () => {
     expect((await world.learned('azure')).epoch).toBe(1);
   });
 
+  test('with one cloud and the witness dark passes by --force no-witness, a person being the third vote', async () => {
+    const world = await ControlWorld.start();
+    world.dark('aws');
+    world.dark('witness');
+    const core = world.process('azure');
+    const outcome = await world.run(core, failover('aws', 'azure'), {
+      observations: awsDark,
+      force: ['no-witness'],
+      operationId: 'op',
+    });
+    expect(outcome).toMatchObject({ status: 'done', isSolo: true, entry: { epoch: 2, forced: ['no-witness'] } });
+    expect(await states(world, 'azure')).toEqual({ epoch: 2, aws: 'fenced', azure: 'active' });
+    // Sent again, and again when all are back: one entry, joint in the end.
+    for (const darkness of [true, false]) {
+      for (const id of ['aws', 'witness'] as const) world.dark(id, darkness);
+      expect(await world.run(core, failover('aws', 'azure'), { operationId: 'op' })).toMatchObject({
+        status: 'replayed',
+      });
+    }
+    expect(await world.learned('aws')).toMatchObject({ epoch: 2, operation: 'op' });
+    expect(await auditControl(world.core('aws'))).toEqual({ faults: [], unseen: [] });
+  });
+
+  test('a machine is no third vote', async () => {
+    const world = await ControlWorld.start();
+    world.dark('aws');
+    world.dark('witness');
+    const outcome = await world.run(world.process('azure'), failover('aws', 'azure'), {
+      actor: 'monitor/azure',
+      observations: awsDark,
+      force: ['no-witness'],
+    });
+    expect(outcome.status).toBe('undecided');
+    expect((await world.learned('azure')).epoch).toBe(1);
+  });
+
   test('without any witness configured is decided as long as both clouds answer', async () => {
     const world = await ControlWorld.start();
     const outcome = await world.run(world.process('aws', { witness: false }), { kind: 'cordon', site: 'aws' });
