@@ -5,9 +5,13 @@ import { quarantine } from '../journal/quarantine.ts';
 import type { Acceptor, RegisterOptions } from '../journal/registers.ts';
 import type { JournalCore } from '../journal/replicas.ts';
 
-/** The three stores that vote, as the control log names them; configuration only says how to reach them. */
+/**
+ * The stores that vote, as the control log names them; configuration only says how to reach them. Three, or the two
+ * others while one is joining.
+ */
 export function acceptorsOf(core: Pick<Core, 'sites' | 'witness'>, control: ControlEntry): Acceptor[] {
-  return control.voters.flatMap(({ store, incarnation }) => {
+  return control.voters.flatMap(({ store, incarnation, joining }) => {
+    if (joining === true) return [];
     const stores = store === 'witness' ? core.witness : core.sites.get(store);
     // A voter that is not configured here counts as one that does not answer, except a site: then nothing is right.
     if (stores === undefined && store !== 'witness')

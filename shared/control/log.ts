@@ -129,6 +129,7 @@ export async function proposeSolo(
  * Proposes the entry after `previous`. Gives the entry that was decided after it: ours, or that of whoever was faster.
  * A replay (same `operation`) finds its own entry and does nothing; one that comes too late for its epoch finds what
  * stands there instead (F24).
+ * @param options.without a voter that is not asked: it was restored or replaced, and has forgotten what it promised
  * @returns `own`: what was decided is what this operation wanted
  * @throws SiteUnavailableError, TransientError if nothing could be decided; it may yet be, so learn before retrying
  * @throws InvariantError for an entry that must never stand (`assertControl`)
@@ -137,6 +138,7 @@ export async function proposeControl(
   core: ControlCore,
   previous: ControlEntry,
   draft: ControlDraft,
+  options: { without?: string } = {},
 ): Promise<{ entry: ControlEntry; own: boolean }> {
   const epoch = previous.epoch + 1;
   const { joint: head, solo } = await learnBoth(core);
@@ -160,7 +162,7 @@ export async function proposeControl(
   if ('fault' in ours) throw new InvariantError('control_invalid', ours.detail);
   assertControl(entry, head.entry);
   const { value } = await decide(
-    acceptorsOf(core, head.entry),
+    acceptorsOf(core, head.entry).filter(({ id }) => id !== options.without),
     controlRegister(epoch),
     ours.bytes,
     registerOptions(core),

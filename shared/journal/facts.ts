@@ -277,7 +277,16 @@ export const controlSchema = fact('control', {
       fencedEpoch: count,
     }),
   ),
-  voters: z.array(z.object({ store: z.string(), incarnation: z.string().regex(/^[a-z0-9-]{1,64}$/) })).length(3),
+  voters: z
+    .array(
+      z.object({
+        store: z.string(),
+        incarnation: z.string().regex(/^[a-z0-9-]{1,64}$/),
+        /** Does not vote yet: a new incarnation whose registers are being completed. */
+        joining: z.boolean().optional(),
+      }),
+    )
+    .length(3),
   frozen: z.boolean(),
   /** A model or a batch that works elsewhere than its site would say. */
   moves: z.array(z.object({ scope: z.enum(['model', 'batch']), name: z.string(), from: site, to: site, since: epoch })),

@@ -8,6 +8,7 @@ import { listAll } from '../ports/object-store.ts';
 import type { Queue } from '../ports/queue.ts';
 import { drainStale } from '../redrive/drain.ts';
 import { type RedriveProgress, redrive } from '../redrive/redrive.ts';
+import { completeVoter } from '../redrive/rejoin.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import { assessBatch, type BatchNeed, type FactMemory } from './assess.ts';
 import { dispatch, locateRange, tellIntake } from './dispatch.ts';
@@ -102,6 +103,8 @@ async function sweepOnce(core: Core, memory: Memory, control: ControlEntry, repo
   await settleWork(core, memory, control, assessed, workDepth, report);
   await closeDecided(core, memory, assessed, report);
   report.drained = await drainStale(core, control);
+  if (control.voters.some(({ joining }) => joining === true))
+    await guarded(core, report, 'voters', async () => void (await completeVoter(core)));
   await syncNowAndThen(core, memory, report);
 }
 

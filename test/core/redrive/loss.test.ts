@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { resultsPrefix } from '../../../shared/journal/keys.ts';
 import { listAll } from '../../../shared/ports/object-store.ts';
+import { readRedriveProgress } from '../../../shared/redrive/progress.ts';
 import { sweep, work } from '../../../shared/worker/index.ts';
 import { answered, deliveryOf, inputLines, World } from '../../support/world.ts';
 import {
@@ -287,7 +288,10 @@ describe('spillover', () => {
     const placed = await world.accept({ lines: 50 });
     await world.serve('aws', 'intake');
     spill(world);
+    const azure = async () => (await readRedriveProgress(world.newProcess('aws'))).azure;
+    expect(await azure()).toEqual({ redriven: 0, left: 10, lines: 50 });
     await world.sweepAll();
+    expect(await azure()).toEqual({ redriven: 10, left: 0, lines: 0 });
     await world.serve('azure', 'work', 5);
     setState(world, {}, { moves: [] });
     const later = await world.accept({ lines: 5 });

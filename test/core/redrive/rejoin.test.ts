@@ -1,0 +1,95 @@
+import { describe, expect, test } from '@jest/globals';
+import { acceptorsOf, registerOptions } from '../../../shared/control/acceptors.ts';
+import { initControl } from '../../../shared/control/init.ts';
+import { controlView, learnControl } from '../../../shared/control/log.ts';
+import type { Core } from '../../../shared/core.ts';
+import { decide, learn } from '../../../shared/journal/registers.ts';
+import { completeVoter, replaceVoter } from '../../../shared/redrive/rejoin.ts';
+import { World } from '../../support/world.ts';
+
+async function started(): Promise<{ world: World; core: Core }> {
+  const world = new World();
+  const bare = world.newProcess('azure');
+  const core = { ...bare, control: controlView(bare, { cacheMs: 0 }) };
+  const site = (cloud: 'aws' | 'azure') => ({ cloud, region: 'local' });
+  await initControl(core, {
+    sites: { aws: site('aws'), azure: site('azure') },
+    voters: ['aws', 'azure', 'witness'].map((store) => ({ store, incarnation: `${store}-1` })),
+    actor: 'test',
+    reason: 'first entry',
+  });
+  return { world, core };
+}
+const text = (bytes: Uint8Array | undefined) => (bytes === undefined ? undefined : Buffer.from(bytes).toString());
+const cause = { actor: 'operator:test', reason: 'restored from last night', operation: 'replace-1' };
+
+describe('a store that comes back from a backup', () => {
+  test('F38 control: one that votes at once, under its old name, lets a decided value be decided again', async () => {
+    const { world, core } = await started();
+    const control = await learnControl(core);
+    world.witness.faults.set('all', { refuse: true });
+    await world.settled(decide(acceptorsOf(core, control), 'a/1', Buffer.from('first'), registerOptions(core)));
+    world.witness.faults.clear();
+    world.aws.state.wipe();
+    world.azure.faults.set('all', { refuse: true });
+    const again = await world.settled(
+      decide(acceptorsOf(core, control), 'a/1', Buffer.from('second'), registerOptions(core)),
+    );
+    expect(text(again.value)).toBe('second');
+  });
+
+  test('F38 F58 under its new incarnation it votes only once it knows what the two others know; nothing is decided twice', async () => {
+    const { world, core } = await started();
+    const control = await learnControl(core);
+    const options = registerOptions(core);
+    const put = (name: string, value: string) =>
+      world.settled(decide(acceptorsOf(core, control), name, Buffer.from(value), options));
+    world.witness.faults.set('all', { refuse: true });
+    await put('a/1', 'by both clouds');
+    world.witness.faults.clear();
+    world.azure.faults.set('all', { refuse: true });
+    await put('a/2', 'by aws and the witness');
+    world.azure.faults.clear();
+    world.aws.state.wipe();
+    await world.settled(replaceVoter(core, 'aws', 'aws-2', cause));
+    const joining = await core.control.current();
+    expect(joining.voters).toContainEqual({ store: 'aws', incarnation: 'aws-2', joining: true });
+    expect(acceptorsOf(core, joining).map(({ id }) => id)).toEqual(['azure', 'witness']);
+    // While it joins, the two others are both needed.
+    world.azure.faults.set('all', { refuse: true });
+    await expect(
+      world.settled(decide(acceptorsOf(core, joining), 'a/1', Buffer.from('second'), options)),
+    ).rejects.toMatchObject({ code: 'no_majority' });
+    world.azure.faults.clear();
+    expect(await world.settled(completeVoter(core))).toBeGreaterThanOrEqual(2);
+    const voting = await core.control.current();
+    expect(voting.voters).toContainEqual({ store: 'aws', incarnation: 'aws-2' });
+    expect(await world.settled(completeVoter(core))).toBeUndefined();
+    for (const away of ['azure', 'witness'] as const) {
+      world[away].faults.set('all', { refuse: true });
+      const acceptors = acceptorsOf(core, voting);
+      expect(text(await world.settled(learn(acceptors, 'a/1', options)))).toBe('by both clouds');
+      const again = await world.settled(decide(acceptors, 'a/2', Buffer.from('second'), options));
+      expect(text(again.value)).toBe('by aws and the witness');
+      world[away].faults.clear();
+    }
+  });
+
+  test('completing is taken up where it was left: one that does not answer half-way costs nothing', async () => {
+    const { world, core } = await started();
+    const control = await learnControl(core);
+    for (let i = 0; i < 5; i++)
+      await world.settled(decide(acceptorsOf(core, control), `a/${i}`, Buffer.from(`${i}`), registerOptions(core)));
+    world.aws.state.wipe();
+    await world.settled(replaceVoter(core, 'aws', 'aws-2', cause));
+    let writes = 0;
+    world.aws.faults.before = (op) => {
+      if (op === 'putIfAbsent' && ++writes > 2) throw new Error('dark');
+    };
+    await expect(world.settled(completeVoter(core))).rejects.toThrow();
+    world.aws.faults.clear();
+    expect((await core.control.current()).voters).toContainEqual({ store: 'aws', incarnation: 'aws-2', joining: true });
+    await world.settled(completeVoter(core));
+    expect((await core.control.current()).voters).toContainEqual({ store: 'aws', incarnation: 'aws-2' });
+  });
+});
