@@ -6,7 +6,7 @@ import { type Style, type Styles, type Text, table, text } from './text.ts';
 export function pageLines(page: StatusAnswer, styles: Styles): Text[] {
   const { bold, dim, green, yellow } = styles;
   const since =
-    page.since === null ? '' : `, since ${page.since} (${age(Date.parse(page.at) - Date.parse(page.since))})`;
+    page.since === null ? '' : ` Since ${page.since} (${age(Date.parse(page.at) - Date.parse(page.since))}).`;
   const changed = page.lastChange;
   return [
     text`${(page.blame === 'nobody' ? green : styles.red)(page.headline)}${since}`,

@@ -93,12 +93,13 @@ function* candidates(opinions: readonly Opinion[], situation: Situation): Genera
 }
 
 function* failovers(opinions: readonly Opinion[], { control }: Situation): Generator<Candidate> {
-  for (const { site, isDown, accusers, causes, evidence } of opinions) {
+  for (const opinion of opinions) {
+    const { site, isDown, causes, evidence } = opinion;
     if (!isDown || control.sites[site]!.state === 'fenced') continue;
     for (const to of targetsFor(site, control))
       yield {
         command: { kind: 'failover', from: site, to, scope: { kind: 'all' }, mode: 'forced' },
-        reason: `${site} is down (${causes.join(', ')}), say ${accusers.join(' and ')}`,
+        reason: `${site} is down (${causes.join(', ')}), say ${accusersOf(opinion)}`,
         evidence,
       };
   }
@@ -179,12 +180,16 @@ const isServing = ({ sites }: ControlEntry, site: SiteId) => sites[site]!.state 
 const evidenceOf = (words: Opinion['words']) =>
   words.flatMap(({ observer, verdict }) => verdict.evidence.map((sentence) => `${observer}: ${sentence}`)).slice(0, 10);
 
+/** The silence of a site's own observer is no word of its own. */
+const accusersOf = ({ site, accusers, isSilent }: Opinion) =>
+  accusers.map((place) => (place === site && isSilent ? 'its own silence' : place)).join(' and ');
+
 function whyNothing(ill: readonly Opinion[], observations: readonly SeenObservation[]): string {
   if (!observations.some(({ stale, observation }) => !stale && observation.trustsItself))
     return 'no observer is heard: nothing is known of any site';
   const [worst] = ill.filter(({ accusers }) => accusers.length > 0);
   if (worst !== undefined && !worst.isDown)
-    return `${worst.site} is accused by ${worst.accusers.join(' and ')} alone, and two of three are needed`;
+    return `${worst.site} is accused by ${accusersOf(worst)} alone, and two of three are needed`;
   const [sick] = ill;
   if (sick === undefined) return 'all sites that serve are healthy';
   const causes = sick.causes.length === 0 ? 'nobody says why' : sick.causes.join(', ');
