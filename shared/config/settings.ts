@@ -30,6 +30,7 @@ export const settingsSchema = section({
   peerTimeoutMs: span(100, minute),
   controlCacheMs: span(0, minute),
   health: z.enum(['fast', 'balanced', 'careful']).optional(),
+  failover: z.enum(['automatic', 'recommend']).optional(),
   tickMs: span(100, minute),
   leaseMs: span(second, 10 * minute),
   // Lambda ends a run after 15 minutes at most; the trigger's queue hides a message as long.

@@ -92,7 +92,7 @@ export class World {
     this.random = seeded(this.#seed);
     const text = { linesMax: 5, tokensMax: 100_000, bytesMax: 1_000_000 };
     const chunks = { text, embeddings: { ...text, linesMax: 20 } };
-    this.settings = { ...defaultSettings, chunks, ...options.settings };
+    this.settings = { ...defaultSettings, failover: 'automatic', chunks, ...options.settings };
     this.aws = this.#site('aws');
     this.azure = this.#site('azure');
     const faults = new Faults<StoreOp>(this.clock, this.random);

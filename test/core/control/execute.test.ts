@@ -266,6 +266,17 @@ describe('a monitor that acts', () => {
     }
   });
 
+  test('under failover: recommend it decides the same, and commits nothing', async () => {
+    const world = await ControlWorld.start();
+    world.dark('aws');
+    const core = world.process('azure');
+    const careful = { ...core, settings: { ...core.settings, failover: 'recommend' as const } };
+    const { decision, outcome } = await actOnObservations(careful, awsDark, { policy });
+    expect(decision.kind).toBe('change');
+    expect(outcome).toBeUndefined();
+    expect((await world.learned('azure')).epoch).toBe(1);
+  });
+
   test('both monitors that see the same thing in the same second make one entry, and neither flaps', async () => {
     const world = await ControlWorld.start();
     world.dark('aws');

@@ -71,7 +71,7 @@ export class TwoSites {
       random: seeded(1),
       ids: { uuid: () => sha256(`uuid ${this.#uuids++}`).slice(0, 32) },
       log: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
-      settings: defaultSettings,
+      settings: { ...defaultSettings, failover: 'automatic' },
     };
   }
 
