@@ -170,7 +170,6 @@ describe.each(['aws', 'azure'] as const)('the queue of %s', (name) => {
   test.each<[FaultOrder['kind'], RegExp]>([
     ['refuse', /^SiteUnavailableError refused$/],
     ['reset', /^SiteUnavailableError/],
-    ['blackhole', /^SiteUnavailableError/],
     ['error', /^SiteUnavailableError/],
     ['throttle', /^TransientError throttled$/],
     ['expired-credentials', /^SiteUnavailableError credentials$/],
