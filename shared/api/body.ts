@@ -26,6 +26,12 @@ export function refuseEncoding(request: Request): void {
 }
 
 /**
+ * So much of a refused JSON body is read and dropped before the refusal goes out: a client that is still sending when
+ * its connection ends may never see why. What announces more is not read at all.
+ */
+const discardedBytesMax = 8 * 1024 * 1024;
+
+/**
  * The chunks of a body, counted: it stops with 413 as soon as there are more than `bytesMax`, by the announced length
  * before the first byte is read.
  */
@@ -51,6 +57,18 @@ export async function* boundedBody(request: Request, bytesMax: number, instead?:
   }
 }
 
+async function discard(request: Request): Promise<void> {
+  const announced = Number(request.headers.get('content-length') ?? 0);
+  if (announced <= jsonBodyBytesMax || announced > discardedBytesMax || request.body === null) return;
+  const reader = request.body.getReader();
+  for (let seen = 0; seen < discardedBytesMax; ) {
+    const { done, value } = await reader.read().catch(() => ({ done: true, value: undefined }) as const);
+    if (done || value === undefined) break;
+    seen += value.byteLength;
+  }
+  reader.releaseLock();
+}
+
 /**
  * Reads and checks a JSON body.
  * @throws ApiError 400, 413 or 415 in the OpenAI shape, `param` naming the first field at fault
@@ -63,6 +81,7 @@ export async function readJson<S extends z.ZodType>(request: Request, schema: S)
       code: 'unsupported_media_type',
       message: 'The body must be JSON: Content-Type application/json.',
     });
+  await discard(request);
   const chunks: Uint8Array[] = [];
   for await (const chunk of boundedBody(request, jsonBodyBytesMax)) chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
