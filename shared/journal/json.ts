@@ -119,7 +119,8 @@ function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);
   if (typeof value !== 'object' || value === null) return value;
   const from = value as Record<string, unknown>;
-  const to: Record<string, unknown> = {};
+  // Without a prototype, so that a key named __proto__ is a key like any other.
+  const to: Record<string, unknown> = Object.create(null);
   for (const key of Object.keys(from).sort()) if (from[key] !== undefined) to[key] = sorted(from[key]);
   return to;
 }
