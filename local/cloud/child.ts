@@ -11,6 +11,14 @@ const HEALTHY_MS: DurationMs = 10_000;
 /** What a child may take to end when asked to. */
 const END_MS: DurationMs = 3_000;
 
+/**
+ * A host that streams large bodies makes garbage faster than it keeps anything: a small young generation and an
+ * allocator that gives back keep its memory near what it holds. Taking and planning a file of 200 MB grew a fresh
+ * Functions host by 89 MB with these, by 172 MB without.
+ */
+const leanHeap = ['--max-semi-space-size=2'];
+const leanMalloc = { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '131072' };
+
 /** A child process that is started again whenever it dies. */
 export interface Respawned<Ready> {
   /** What the child that runs now said when it was ready; `undefined` while none is. */
@@ -57,8 +65,8 @@ export function keepRunning<Ready>(options: ChildOptions): Respawned<Ready> {
       if (stop.signal.aborted) return;
       const startedAt = performance.now();
       const started = fork(options.module, {
-        execArgv: [],
-        env: options.env,
+        execArgv: leanHeap,
+        env: { ...leanMalloc, ...options.env },
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       });
       child = started;
