@@ -26,12 +26,12 @@ export type Fetch = (request: Request) => Response | Promise<Response>;
 
 /** What the monitor looks with, and what it does about what it sees. */
 export const wireMonitor = once(async (): Promise<MonitorDeps> => {
-  const [{ config, core }, { observeDeps }, { actOnObservations }] = await Promise.all([
+  const [{ config, core, own }, { observeDeps }, { tendSite }] = await Promise.all([
     assembled(),
     import('../runtime/health.ts'),
-    import('../shared/control/act.ts'),
+    import('../shared/control/tend.ts'),
   ]);
-  return { ...observeDeps(config, core.self, core.self), act: (all, seen) => actOnObservations(all, seen) };
+  return { ...observeDeps(config, core.self, core.self), act: (all, seen) => tendSite(all, seen, own.consumers) };
 });
 
 export const wireApi = once(async (): Promise<Fetch> => {

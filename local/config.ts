@@ -53,6 +53,7 @@ export function localConfig(
           cloud: 'aws',
           region: REGIONS.aws,
           endpoint: at(route.awsStore),
+          lambdaEndpoint: at(ports.aws.lambda),
           queues: {
             intake: queue('holdfast-intake'),
             work: queue('holdfast-work'),

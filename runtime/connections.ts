@@ -8,6 +8,7 @@ export function awsConnection(id: SiteId, site: AwsSiteConfig, { settings }: Hol
     id,
     region: site.region,
     ...(site.endpoint !== null && { endpoint: site.endpoint }),
+    ...(site.lambdaEndpoint !== null && { lambdaEndpoint: site.lambdaEndpoint }),
     ...accessKeyOf(site),
     journalBucket: site.journal,
     stateBucket: site.state,

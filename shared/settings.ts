@@ -16,8 +16,8 @@ export interface Settings {
   /** How quick health is to judge (`shared/health/types.ts`). Default `balanced`. */
   health: 'fast' | 'balanced' | 'careful';
   /**
-   * `automatic`: monitors carry out what they decide. `recommend` (default): they say it, in the log and on the status
-   * page, and a person commands.
+   * `automatic` (default): monitors carry out what they decide; without a witness that is nothing. `recommend`: they say
+   * it, in the log and on the status page, and a person commands.
    */
   failover: 'automatic' | 'recommend';
   /** A monitor tick. Default: that of the health profile. */
@@ -56,7 +56,7 @@ export const defaultSettings: Settings = Object.freeze({
   peerTimeoutMs: 5_000,
   controlCacheMs: 5_000,
   health: 'balanced',
-  failover: 'recommend',
+  failover: 'automatic',
   tickMs: 10_000,
   leaseMs: 60_000,
   runMs: 240_000,

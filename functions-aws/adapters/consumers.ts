@@ -14,18 +14,18 @@ import type { AwsConnection } from './site.ts';
 
 export interface LambdaConsumersConfig extends AwsConnection {
   id: SiteId;
-  /** The worker: every event-source mapping of it is switched. */
-  functionName: string;
+  /** Queues whose event-source mappings are switched: intake and work. */
+  queueUrls: readonly string[];
 }
 
 /**
- * The event-source mappings of the worker. Lambda switches in its own time: a mapping is `Disabling` for some seconds,
- * and refuses another change meanwhile.
+ * The event-source mappings of the site's queues, whatever functions they feed. Lambda switches in its own time: a
+ * mapping is `Disabling` for some seconds, and refuses another change meanwhile.
  * @source https://docs.aws.amazon.com/lambda/latest/api/API_UpdateEventSourceMapping.html (2026-11-20): 409
  *   `ResourceInUseException` while a mapping is created, updated or deleted
  */
 export function lambdaConsumers(config: LambdaConsumersConfig): Consumers & { close(): void } {
-  const { region, endpoint, credentials, functionName, timeouts = defaultTimeouts } = config;
+  const { region, endpoint, credentials, queueUrls, timeouts = defaultTimeouts } = config;
   const name = `${config.id}/consumers`;
   const client = new LambdaClient({ ...clientDefaults(timeouts), region, endpoint, credentials });
   const translate = (error: unknown) =>
@@ -38,8 +38,11 @@ export function lambdaConsumers(config: LambdaConsumersConfig): Consumers & { cl
   const mappings = (options: CallOptions) =>
     call(options, async (abortSignal) => {
       const found: EventSourceMappingConfiguration[] = [];
-      const pages = paginateListEventSourceMappings({ client }, { FunctionName: functionName }, { abortSignal });
-      for await (const { EventSourceMappings = [] } of pages) found.push(...EventSourceMappings);
+      for (const url of queueUrls) {
+        const EventSourceArn = queueArn(region, url);
+        const pages = paginateListEventSourceMappings({ client }, { EventSourceArn }, { abortSignal });
+        for await (const { EventSourceMappings = [] } of pages) found.push(...EventSourceMappings);
+      }
       return found;
     });
   const switchAll = async (enabled: boolean, options: CallOptions) => {
@@ -59,6 +62,16 @@ export function lambdaConsumers(config: LambdaConsumersConfig): Consumers & { cl
     resume: (options = {}) => switchAll(true, options),
     close: () => client.destroy(),
   };
+}
+
+/**
+ * A queue's ARN, from its URL: `https://<host>/<account>/<name>`.
+ * @source https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html (2026-11-25): partitions `aws-cn`, `aws-us-gov`
+ */
+export function queueArn(region: string, url: string): string {
+  const [account, name] = new URL(url).pathname.split('/').filter(Boolean);
+  const partition = region.startsWith('cn-') ? 'aws-cn' : region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';
+  return `arn:${partition}:sqs:${region}:${account}:${name}`;
 }
 
 /** @source https://docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html (2026-11-20) */

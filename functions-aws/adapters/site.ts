@@ -1,4 +1,5 @@
 import { lazyPort, once } from '../../runtime/lazy.ts';
+import type { Consumers } from '../../shared/control/consumers.ts';
 import type { StateStore } from '../../shared/ports/object-store.ts';
 import type { Presigner, SitePresigners } from '../../shared/ports/presign.ts';
 import type { Queue } from '../../shared/ports/queue.ts';
@@ -33,6 +34,8 @@ export interface AwsSiteConfig extends AwsConnection {
   workQueueUrl: string;
   intakeDlqUrl: string;
   workDlqUrl: string;
+  /** Lambda at another address than Amazon's. Default: Amazon's, whatever `endpoint` says. */
+  lambdaEndpoint?: string;
   /** How long `receive` leases a message. Default 60,000. */
   leaseMs?: DurationMs;
 }
@@ -56,6 +59,8 @@ export interface S3Stores extends Stores {
 export interface AwsSite extends Site {
   readonly cloud: 'aws';
   readonly presigners: SitePresigners;
+  /** Who takes messages off this site's queues. */
+  readonly consumers: Consumers;
   /** Closes every connection. */
   close(): Promise<void>;
 }
@@ -83,12 +88,21 @@ export function connectAwsSite(config: AwsSiteConfig): AwsSite {
       return sqsQueue({ client, name, url, deadLetterUrl, leaseMs: config.leaseMs, timeouts });
     });
   };
+  const consumers = lazyPort<Consumers>({ name: `${config.id}/consumers` }, async () => {
+    const { lambdaConsumers } = await import('./consumers.ts');
+    const { id, region, credentials, lambdaEndpoint: endpoint } = config;
+    const queueUrls = [config.intakeQueueUrl, config.workQueueUrl];
+    const opened = lambdaConsumers({ id, region, endpoint, credentials, queueUrls, timeouts });
+    clients.push({ destroy: () => opened.close() });
+    return opened;
+  });
   return {
     ...stores,
     id: config.id,
     cloud: 'aws',
     intake: queue('intake', config.intakeQueueUrl, config.intakeDlqUrl),
     work: queue('work', config.workQueueUrl, config.workDlqUrl),
+    consumers,
     async close() {
       for (const client of clients) client.destroy();
       await stores.close();

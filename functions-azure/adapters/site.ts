@@ -1,4 +1,5 @@
 import { lazyPort, once } from '../../runtime/lazy.ts';
+import type { Consumers } from '../../shared/control/consumers.ts';
 import type { StateStore } from '../../shared/ports/object-store.ts';
 import type { Presigner, SitePresigners } from '../../shared/ports/presign.ts';
 import type { Site, SiteId } from '../../shared/ports/site.ts';
@@ -23,6 +24,8 @@ export interface AzureSite extends Site {
   readonly intake: ServiceBusQueue;
   readonly work: ServiceBusQueue;
   readonly presigners: SitePresigners;
+  /** Who takes messages off this site's queues. */
+  readonly consumers: Consumers;
   /** Closes every connection. */
   close(): Promise<void>;
 }
@@ -73,6 +76,15 @@ export function connectAzureSite(config: AzureSiteConfig): AzureSite {
     state: store('state', stateContainer, false),
     intake: queue('intake', config.intakeQueue),
     work: queue('work', config.workQueue),
+    consumers: lazyPort<Consumers>({ name: `${config.id}/consumers` }, async () => {
+      const [{ serviceBusConsumers }, connector] = await Promise.all([import('./consumers.ts'), bus()]);
+      return serviceBusConsumers({
+        id: config.id,
+        connector,
+        queues: [config.intakeQueue, config.workQueue],
+        timeouts,
+      });
+    }),
     presigners: { state: presigner('state', stateContainer), journal: presigner('journal', journalContainer) },
     async close() {
       await Promise.all(closers.map((close) => close()));

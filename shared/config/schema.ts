@@ -46,6 +46,8 @@ export function configSchema(env: Environment) {
     ...place,
     /** S3 and SQS at another address than Amazon's, path-style: an emulator, a private endpoint. */
     endpoint: url.nullable().default(null),
+    /** Lambda's control calls at another address than Amazon's: an emulator. */
+    lambdaEndpoint: url.nullable().default(null),
     /** Queue URLs. */
     queues: section({ intake: url, work: url, intakeDeadLetters: url, workDeadLetters: url }),
     credentials: accessKey.nullable().default(null),

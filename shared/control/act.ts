@@ -23,7 +23,8 @@ export interface ActOptions {
 
 /**
  * One tick's decision, carried out as `monitor/<observer>`: what a person would do who reads the same observations and
- * takes the same road; under `failover: recommend` it is only told. Waits a random while first, and does nothing if somebody else acted in the meantime.
+ * takes the same road; under `failover: recommend` it is only told. Waits a random while first, and does nothing if
+ * somebody else acted in the meantime.
  * @returns the decision, and what became of it
  */
 export async function actOnObservations(
@@ -50,7 +51,7 @@ async function actOn(
   const past = await readPast(core, control);
   const decision = decide(observations, control, policy, core.clock.now(), { past, actor, surprised });
   tell(core, decision, control.epoch);
-  if (decision.kind === 'none' || core.settings.failover === 'recommend') return { decision };
+  if (decision.kind === 'none' || !policy.isActing) return { decision };
   await core.clock.sleep(Math.floor(core.random() * Math.min(jitterMsMax, core.settings.tickMs / 2)));
   const outcome = await execute(core, decision.command, {
     operationId: decision.operation,

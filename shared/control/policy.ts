@@ -13,6 +13,8 @@ export interface ControlPolicy {
   settleMs: DurationMs;
   /** False: nothing moves by itself; verdicts are only shown. Default true. */
   automaticFailover: boolean;
+  /** Monitors carry out what is decided; else they say it, and a person commands. Default: `settings.failover`. */
+  isActing: boolean;
   /** False: a site that was failed over by machine stays fenced until a person starts its return. Default true. */
   automaticFailback: boolean;
   /** A third voter is configured here. Without it nothing fails over by itself. */
@@ -32,6 +34,7 @@ export function controlPolicy(
     minimumIntervalMs: profile.holdDownMs,
     settleMs: core.settings.controlCacheMs + 2 * profile.tickMs,
     automaticFailover: true,
+    isActing: core.settings.failover === 'automatic',
     automaticFailback: true,
     hasWitness: core.witness !== undefined,
     sitesFor: (model) => [...new Set(endpoints.flatMap((endpoint) => core.models.sitesFor(model, endpoint)))],

@@ -139,7 +139,7 @@ export function statusPage({ control, observations, open, policy, now, past = []
     },
     byItself: whatMoves(decision, control, opinions, policy, now, past),
     type: whatToType(decision, control, opinions),
-    otherwise: otherwiseOf(decision, control, ill, batches),
+    otherwise: otherwiseOf(decision, policy, control, ill, batches),
     batches: batches.slice(0, batchesShown),
     unread: open === undefined ? null : open.unread,
     runbooks: [...new Set(ill.flatMap(({ causes }) => causes))],
@@ -185,9 +185,11 @@ function whatMoves(
 ): string[] {
   const tick = `${Math.ceil(policy.profile.tickMs / 1000)} s`;
   const sentences = [
-    decision.kind === 'change'
-      ? `Within a tick or two (${tick} each): ${decision.reason}.`
-      : `Nothing now: ${decision.reason}.`,
+    decision.kind === 'none'
+      ? `Nothing now: ${decision.reason}.`
+      : policy.isActing
+        ? `Within a tick or two (${tick} each): ${decision.reason}.`
+        : `Nothing: monitors only recommend here (settings.failover). They would move what this says: ${decision.reason}.`,
   ];
   if (control.frozen) return sentences;
   for (const { site, words } of opinions) {
@@ -197,7 +199,7 @@ function whatMoves(
     if (state !== 'fenced') continue;
     const cause = [control, ...past].find(({ epoch }) => epoch === fencedEpoch);
     const holdUntil = Math.max(0, ...words.map(({ verdict }) => verdict.holdUntil));
-    if (cause === undefined || !isAutomatic(cause) || !policy.automaticFailback)
+    if (cause === undefined || !isAutomatic(cause) || !policy.automaticFailback || !policy.isActing)
       sentences.push(
         `${site} stays fenced until somebody starts its return${cause === undefined ? '' : `: ${cause.actor} failed it over`}.`,
       );
@@ -250,6 +252,7 @@ function objection(decision: Decision): string {
 
 function otherwiseOf(
   decision: Decision,
+  { isActing }: ControlPolicy,
   control: ControlEntry,
   ill: readonly Opinion[],
   batches: readonly BatchAtRisk[],
@@ -260,7 +263,7 @@ function otherwiseOf(
     first === undefined
       ? 'No open batch is seen to miss its window.'
       : `${missing.length === 1 ? 'One batch misses' : `${missing.length} batches miss`} the window, the first at ${first.deadline}: lines that are open then end as expired, and are answered so.`;
-  if (decision.kind === 'change') return `Holdfast does it by itself. ${windows}`;
+  if (decision.kind === 'change' && isActing) return `Holdfast does it by itself. ${windows}`;
   const serving = ill.filter(({ site, health }) => health === 'down' && !away(control.sites[site]!.state));
   if (serving.length === 0) return `Nothing is lost, and the work goes on. ${windows}`;
   return `What ${serving.map(({ site }) => site).join(' and ')} had in work stands still until the site is back or somebody moves it; nothing that was accepted in both clouds is lost. ${windows}`;

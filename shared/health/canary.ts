@@ -75,10 +75,21 @@ export function canaryBoundMs(profile: HealthProfile): DurationMs {
   return Math.max(windowMs(profile) / 2, 20_000);
 }
 
+/** How a canary is looked after. */
+export interface CanaryTurn {
+  observer: string;
+  /** It is the own site's. */
+  isHome: boolean;
+  /** Something about the site is not well: the next one does not wait for its turn. */
+  isUrgent: boolean;
+  /** Somebody has messages of the site in work, so one that waits behind them proves nothing. */
+  isBusy: boolean;
+  profile: HealthProfile;
+}
+
 /**
  * Looks after the canary of one site: notes how the last one went, and starts the next when it is due. Never rejects.
  * @param found what stands in the slot (`SiteLook.canary`)
- * @param isUrgent something about the site is not well: do not wait for the next turn
  */
 export async function tendCanary(
   core: CanaryCore,
@@ -86,7 +97,7 @@ export async function tendCanary(
   found: StoredObject | null,
   job: CanaryJob,
   memory: CanaryMemory,
-  options: { observer: string; isHome: boolean; isUrgent: boolean; profile: HealthProfile },
+  options: CanaryTurn,
 ): Promise<Reading[]> {
   const parsed = found === null ? undefined : parseFact(slotSchema, found.bytes);
   // A slot of a later version is another process's business.
@@ -97,7 +108,7 @@ export async function tendCanary(
     const control = await core.control.current();
     if ((control.sites[site.id]?.state ?? 'fenced') === 'fenced') return [];
     if (slot !== undefined && slot.endedAt === null)
-      return await follow(core, site, { slot, found: found! }, memory, about, options.profile);
+      return await follow(core, site, { slot, found: found! }, memory, about, options);
     const readings = slot === undefined ? [] : noteEnd(slot, memory, about, options.profile);
     if (!isDue(core, slot, options)) return readings;
     return [...readings, ...(await start(core, site, slot, found, job, memory, { ...options, epoch: control.epoch }))];
@@ -114,7 +125,7 @@ async function follow(
   { slot, found }: { slot: Slot; found: StoredObject },
   memory: CanaryMemory,
   about: About,
-  profile: HealthProfile,
+  { profile, isBusy }: CanaryTurn,
 ): Promise<Reading[]> {
   const now = about.at;
   if (memory.batch !== slot.batch) {
@@ -132,7 +143,7 @@ async function follow(
   }
   // The sweeper ends it as expired at its deadline; a slot whose acceptance was never written ends here.
   if (waitedMs > 2 * canaryLifeMs) await endSlot(core, site, slot, found.etag, { outcome: 'failed', code: 'lost' });
-  const isLate = waitedMs > canaryBoundMs(profile);
+  const isLate = waitedMs > canaryBoundMs(profile) && !isBusy;
   return [
     { ...about, signal: 'canary', ...(isLate ? { outcome: 'failed', code: 'overdue' } : { outcome: 'unknown' }) },
   ];
@@ -174,16 +185,7 @@ function noteEnd(slot: Slot, memory: CanaryMemory, about: About, profile: Health
   return isFirstLook && about.at - slot.endedAt! > windowMs(profile) ? [] : readingsOf(slot, about);
 }
 
-function isDue(
-  core: CanaryCore,
-  slot: Slot | undefined,
-  {
-    observer,
-    isHome,
-    isUrgent,
-    profile,
-  }: { observer: string; isHome: boolean; isUrgent: boolean; profile: HealthProfile },
-): boolean {
+function isDue(core: CanaryCore, slot: Slot | undefined, { observer, isHome, isUrgent, profile }: CanaryTurn): boolean {
   if (slot?.endedAt == null) return true;
   const sinceMs = core.clock.now() - slot.endedAt;
   // In turns, so that every observer finds out for itself.

@@ -1,6 +1,6 @@
 import type { SiteId } from '../ports/site.ts';
 import type { EpochMs } from '../units.ts';
-import { judge, suspectedCauses } from './judge.ts';
+import { judge, presentCauses, suspectedCauses } from './judge.ts';
 import type { Cause, HealthProfile, Observation, Reading, SeenObservation, Verdict } from './types.ts';
 import { signalStates } from './windows.ts';
 
@@ -109,6 +109,9 @@ function withLink(verdict: Verdict, input: JudgeInput): Verdict {
   if (site === input.home || verdict.health === 'healthy' || verdict.health === 'unknown') return verdict;
   const word = ownWord(site, input);
   if (word === undefined || (word.health !== 'healthy' && word.health !== 'degraded')) return verdict;
+  // While nothing fails any more the verdict only waits to get better: no link is cut then.
+  const failing = presentCauses(site, input.readings, input.profile, input.now);
+  if (failing.length === 0) return verdict;
   const explained = causes.filter((cause) => seenThroughLink.has(cause) && !word.causes.includes(cause));
   // Refused credentials or a store that takes no writes from here, while all is well there, are not the link's doing.
   const isOursAlone = causes.includes('credentials-expired') || causes.includes('store-read-only');

@@ -63,6 +63,17 @@ export function judge(
   return next(kept, kept.health, asBefore, evidenceOf(states, [...waits, ...mending(states, profile)]), now, profile);
 }
 
+/** Causes that hold now; a verdict keeps those of a site that is mending for longer. */
+export function presentCauses(
+  site: SiteId,
+  readings: readonly Reading[],
+  profile: HealthProfile,
+  now: EpochMs,
+): Cause[] {
+  const own = readings.filter((reading) => reading.site === site);
+  return diagnose(signalStates(own, profile, now), now, profile, ({ isFailing }) => isFailing).causes;
+}
+
 /** Causes that a site would have if half as many failures were enough: for telling a common cause before it is too late. */
 export function suspectedCauses(
   site: SiteId,

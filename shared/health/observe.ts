@@ -1,6 +1,7 @@
 import type { Core } from '../core.ts';
 import { codeOf } from '../errors.ts';
 import { type Endpoint, factVersion } from '../journal/facts.ts';
+import type { QueueDepth } from '../ports/queue.ts';
 import type { Site, SiteId } from '../ports/site.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import { type CanaryJob, type CanaryMemory, tendCanary } from './canary.ts';
@@ -100,7 +101,8 @@ export async function observeAll(
     readOthers(core, deps, memory, profile),
   ]);
   const before = memory.sample;
-  const progress = lookAtProgress(core, deps, memory, looks, open);
+  const works = new Map(looks.map((look) => [look.site, workIn(look, others)]));
+  const progress = lookAtProgress(core, deps, memory, works, open);
   const backlog = memory.sample === undefined ? [] : backlogOf(before, memory.sample);
   const round = [...looks.flatMap(({ readings }) => readings), ...progress];
   // What is not well is looked at more closely.
@@ -116,7 +118,7 @@ export async function observeAll(
       profile,
       sites.some(({ id }) => isIll(id)),
     ),
-    ...looks.map((look) => tend(core, deps, memory, profile, look, isIll(look.site))),
+    ...looks.map((look) => tend(core, deps, memory, profile, look, works.get(look.site)!, isIll(look.site))),
   ]);
   round.push(...closer.flat());
 
@@ -175,18 +177,32 @@ async function goOn(core: ObserveCore, observer: string, memory: ObserveMemory):
   memory.alone = own.observation.verdicts.filter(({ site }) => core.sites.has(site));
 }
 
+/** The queues of a site, as they are worked. */
+type WorkDepth = SiteLook['depth'];
+
+/**
+ * Messages that are in work count as such only while somebody is there to work them: a site whose front door fails and
+ * whose own observer is silent, too, has no functions, and what they held comes back when its lease ends.
+ */
+function workIn({ site, depth, readings }: SiteLook, others: readonly SeenObservation[]): WorkDepth {
+  const isDoorShut = readings.some(({ signal, outcome }) => signal === 'api' && outcome === 'failed');
+  const isSilent = others.every(({ observation, stale }) => observation.home !== site || stale);
+  if (!isDoorShut || !isSilent) return depth;
+  const unheld = (one: QueueDepth | undefined) => one && { ...one, visible: one.visible + one.inFlight, inFlight: 0 };
+  return { intake: unheld(depth.intake), work: unheld(depth.work) };
+}
+
 function lookAtProgress(
   core: ObserveCore,
   { observer }: ObserveDeps,
   memory: ObserveMemory,
-  looks: readonly SiteLook[],
+  works: ReadonlyMap<SiteId, WorkDepth>,
   open: readonly OpenBatch[] | undefined,
 ): Reading[] {
   if (open === undefined) return [];
   const previous = memory.sample;
   memory.sample = nextSample(previous, open, core.clock.now());
-  const depths = new Map(looks.map(({ site, depth }) => [site, depth]));
-  return progressReadings(observer, [...core.sites.keys()], previous, memory.sample, depths, core.settings);
+  return progressReadings(observer, [...core.sites.keys()], previous, memory.sample, works, core.settings);
 }
 
 /**
@@ -242,13 +258,16 @@ async function tend(
   memory: ObserveMemory,
   profile: HealthProfile,
   { site, canary: found }: SiteLook,
+  { intake, work }: WorkDepth,
   isUrgent: boolean,
 ): Promise<Reading[]> {
   if (canary === undefined || found === undefined) return [];
   const remembered = memory.canaries.get(site) ?? {};
   memory.canaries.set(site, remembered);
   const target = core.sites.get(site) as Site;
-  return tendCanary(core, target, found, canary, remembered, { observer, isHome: site === home, isUrgent, profile });
+  const isBusy = (intake?.inFlight ?? 0) + (work?.inFlight ?? 0) > 0;
+  const options = { observer, isHome: site === home, isUrgent, isBusy, profile };
+  return tendCanary(core, target, found, canary, remembered, options);
 }
 
 /** Written when something changed, at each tick while something is wrong, and else often enough not to seem silent. */

@@ -1,5 +1,5 @@
 import type { Core } from '../core.ts';
-import { codeOf } from '../errors.ts';
+import { codeOf, TransientError } from '../errors.ts';
 import type { Endpoint } from '../journal/facts.ts';
 import { equalBytes } from '../journal/json.ts';
 import { canarySlotKey, probeKey } from '../journal/keys.ts';
@@ -43,7 +43,8 @@ export interface SiteLook {
 }
 
 /**
- * One round of looks at one site, all at once, each bounded by `lookMs`. Never rejects.
+ * One round of looks at one site, all at once, each call bounded by `lookMs`. Never rejects. A look that ran out of time
+ * while this very process was too busy to keep it says nothing about the site: `unknown`, `observer_late`.
  *
  * - `store.read`: a GET of the note about the site's canary, which is wanted anyway.
  * - `store.write`: a small object of this observer's own is created, read back and deleted. One fixed key an observer,
@@ -67,11 +68,11 @@ export async function probeSite(core: ProbeCore, site: Site, looks: Looks): Prom
     ...(look.code !== undefined && { code: look.code }),
   });
   const [read, write, intake, work, api] = await Promise.all([
-    take(core, site.id, (signal) => site.state.get(canarySlotKey(site.id), { signal })),
-    take(core, site.id, (signal) => writeReadDelete(site.state, probeKey(looks.observer), core.ids.uuid(), { signal })),
-    take(core, site.id, (signal) => site.intake.depth({ signal })),
-    take(core, site.id, (signal) => site.work.depth({ signal })),
-    take(core, site.id, async (signal) => {
+    lookAt(core, site.id, (signal) => site.state.get(canarySlotKey(site.id), { signal })),
+    take(core, () => writeReadDelete(core, site, probeKey(looks.observer), core.ids.uuid())),
+    lookAt(core, site.id, (signal) => site.intake.depth({ signal })),
+    lookAt(core, site.id, (signal) => site.work.depth({ signal })),
+    lookAt(core, site.id, async (signal) => {
       const answer = looks.fetchHealth?.(site.id, signal);
       if (answer === undefined) return false;
       await answer;
@@ -102,7 +103,7 @@ export async function probeModels(
   if (probeModel === undefined) return [];
   return Promise.all(
     models.map(async (model) => {
-      const look = await take(core, model.alias, (signal) => probeModel(site, model, signal));
+      const look = await lookAt(core, model.alias, (signal) => probeModel(site, model, signal));
       return reading({ observer, site, signal: 'model', subject: model.alias }, look);
     }),
   );
@@ -112,13 +113,13 @@ export async function probeModels(
 export async function probeReferences(core: ProbeCore, site: SiteId, looks: Looks): Promise<Reading[]> {
   return Promise.all(
     looks.references.map(async (subject) => {
-      const look = await take(core, subject, (signal) => looks.reachReference(subject, signal));
+      const look = await lookAt(core, subject, (signal) => looks.reachReference(subject, signal));
       return reading({ observer: looks.observer, site, signal: 'reference', subject }, look);
     }),
   );
 }
 
-/** Bound of one look: the next tick must find it over. */
+/** Bound of one call of a look: the next tick must find it over. */
 export function lookMs({ peerTimeoutMs, tickMs }: Core['settings']): DurationMs {
   return Math.min(peerTimeoutMs, Math.max(tickMs, 1000));
 }
@@ -127,18 +128,37 @@ interface Look<T = unknown> extends Pick<Reading, 'at' | 'outcome' | 'latencyMs'
   value?: T;
 }
 
-async function take<T>(
-  core: Pick<Core, 'clock' | 'settings'>,
-  where: string,
-  call: (signal: AbortSignal) => Promise<T>,
-): Promise<Look<T>> {
-  const at = core.clock.now();
-  const latencyMs = () => core.clock.now() - at;
+type LookCore = Pick<Core, 'clock' | 'settings'>;
+
+/** Of a call that was given up this many bounds after it began, not the site is known to be slow but this process. */
+const lateBounds = 1.5;
+const observerLate = 'observer_late';
+
+function lookAt<T>(core: LookCore, where: string, call: (signal: AbortSignal) => Promise<T>): Promise<Look<T>> {
+  return take(core, () => inTime(core, where, call));
+}
+
+async function take<T>({ clock }: LookCore, look: () => Promise<T>): Promise<Look<T>> {
+  const at = clock.now();
   try {
-    const value = await withDeadline(core.clock, lookMs(core.settings), where, call);
-    return { at, outcome: 'ok', latencyMs: latencyMs(), value };
+    const value = await look();
+    return { at, outcome: 'ok', latencyMs: clock.now() - at, value };
   } catch (error) {
-    return { at, outcome: 'failed', latencyMs: latencyMs(), code: codeOf(error) ?? 'failed' };
+    const code = codeOf(error) ?? 'failed';
+    return { at, outcome: code === observerLate ? 'unknown' : 'failed', latencyMs: clock.now() - at, code };
+  }
+}
+
+/** @throws TransientError `observer_late`; what `call` throws */
+async function inTime<T>(core: LookCore, where: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const { clock, settings } = core;
+  const boundMs = lookMs(settings);
+  const from = clock.now();
+  try {
+    return await withDeadline(clock, boundMs, where, call);
+  } catch (error) {
+    if (codeOf(error) !== 'timeout' || clock.now() - from <= lateBounds * boundMs) throw error;
+    throw new TransientError(observerLate, `${where}: this process looked away for too long`, { cause: error });
   }
 }
 
@@ -155,15 +175,21 @@ function credentialsOf(services: readonly Look[][]): Look {
   return { at, outcome: isAnswered ? 'ok' : 'unknown' };
 }
 
-async function writeReadDelete(store: StateStore, key: string, uuid: string, options: CallOptions): Promise<void> {
+/** Each call has a bound of its own: three that take their time prove a busy store, and not one that is down. */
+async function writeReadDelete(core: LookCore, { id, state }: Site, key: string, uuid: string): Promise<void> {
+  const run = <T>(call: (store: StateStore, options: CallOptions) => Promise<T>) =>
+    inTime(core, id, (signal) => call(state, { signal }));
   const body = Buffer.from(uuid);
-  const put = await store.putIfAbsent(key, body, options);
+  const put = await run((store, options) => store.putIfAbsent(key, body, options));
   if (put.status === 'exists') {
     // Left there by a delete that failed, or just written by another process of this observer.
-    const left = await store.get(key, options);
-    if (left !== undefined && (await store.putIfMatch(key, body, left.etag, options)).status === 'stale') return;
+    const left = await run((store, options) => store.get(key, options));
+    if (left !== undefined) {
+      const replaced = await run((store, options) => store.putIfMatch(key, body, left.etag, options));
+      if (replaced.status === 'stale') return;
+    }
   }
-  const found = await store.get(key, options);
+  const found = await run((store, options) => store.get(key, options));
   if (found !== undefined && !equalBytes(found.bytes, body)) return;
-  await store.delete(key, options);
+  await run((store, options) => store.delete(key, options));
 }

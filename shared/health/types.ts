@@ -126,12 +126,14 @@ export interface HealthProfile {
   good: number;
   /** First hold-down; doubles with each flap, up to an hour. */
   holdDownMs: DurationMs;
+  /** How long a returning site has to be well at each weight before it takes the next. */
+  soakMs: DurationMs;
 }
 
 export const profiles: Record<HealthProfile['name'], HealthProfile> = {
-  balanced: { name: 'balanced', tickMs: 10_000, window: 6, failed: 5, good: 30, holdDownMs: 120_000 },
-  fast: { name: 'fast', tickMs: 2_000, window: 6, failed: 5, good: 30, holdDownMs: 60_000 },
-  careful: { name: 'careful', tickMs: 15_000, window: 10, failed: 8, good: 60, holdDownMs: 300_000 },
+  balanced: { name: 'balanced', tickMs: 10_000, window: 6, failed: 5, good: 30, holdDownMs: 120_000, soakMs: 300_000 },
+  fast: { name: 'fast', tickMs: 2_000, window: 6, failed: 5, good: 30, holdDownMs: 60_000, soakMs: 15_000 },
+  careful: { name: 'careful', tickMs: 15_000, window: 10, failed: 8, good: 60, holdDownMs: 300_000, soakMs: 900_000 },
 };
 
 /** The profile of a deployment, at the tick it really has. */

@@ -3,7 +3,9 @@ import type { DurationMs } from '../units.ts';
 import type { Clock } from './clock.ts';
 
 /**
- * Runs `call` for at most `ms` of `clock`: then its signal is aborted and the wait ends, also if `call` ignores it.
+ * Runs `call` for at most `ms` of `clock`: then its signal is aborted and the wait ends, also if `call` ignores it. What
+ * arrived while this process was busy with other things is still taken: timers go before sockets, so one more turn is
+ * waited.
  * @throws SiteUnavailableError `timeout` when time ran out; whatever `call` throws before
  */
 export async function withDeadline<T>(
@@ -14,7 +16,10 @@ export async function withDeadline<T>(
 ): Promise<T> {
   const time = new AbortController();
   const work = new AbortController();
-  const late = clock.sleep(ms, time.signal).then(
+  const late = (async () => {
+    await clock.sleep(ms, time.signal);
+    await clock.sleep(0, time.signal);
+  })().then(
     () => {
       const error = new SiteUnavailableError('timeout', `${where} did not answer within ${ms} ms`, where);
       work.abort(error);

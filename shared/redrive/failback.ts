@@ -56,7 +56,6 @@ export function nextFailbackStep(facts: FailbackFacts, now: EpochMs): FailbackSt
     evidence,
   });
   const begunAt = stepBegunAt(control, facts.past, site);
-  const soakMs = profile.good * profile.tickMs;
   if (state === 'active' && (health === 'degraded' || health === 'down')) {
     if (weight === 0) return wait(`${site} is ${health}`);
     // One look at what a step did before another one is taken back.
@@ -73,7 +72,7 @@ export function nextFailbackStep(facts: FailbackFacts, now: EpochMs): FailbackSt
   if (held !== undefined) return wait(`${held.observer} holds its verdict back after a change`);
   if (state === 'recovering' && !facts.isConverged) return wait('the journals are not proved to hold the same yet');
   const wellSince = Math.max(...healthy.map(({ verdict }) => verdict.since), state === 'active' ? begunAt : 0);
-  const leftMs = soakMs - (now - wellSince);
+  const leftMs = profile.soakMs - (now - wellSince);
   if (state === 'active' && leftMs > 0) return wait(`well at weight ${weight}, ${Math.ceil(leftMs / 1000)} s to go`);
   const next = state === 'recovering' ? failbackSteps[0] : failbackSteps.find((one) => one > weight)!;
   const why = state === 'recovering' ? 'both journals hold the same' : `well for a whole soak at weight ${weight}`;

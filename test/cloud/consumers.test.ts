@@ -38,7 +38,9 @@ describe('event-source mappings of Lambda', () => {
         states[id] = JSON.parse(body).Enabled ? 'Enabling' : 'Disabling';
         return void response.end(JSON.stringify({ UUID: id, State: states[id] }));
       }
-      // Two pages, so that the second one counts too.
+      // The work queue feeds nothing; intake feeds two functions, on two pages, so that the second one counts too.
+      if (url.searchParams.get('EventSourceArn') !== 'arn:aws:sqs:us-east-1:000000000000:holdfast-intake')
+        return void response.end(JSON.stringify({ EventSourceMappings: [] }));
       const isFirst = url.searchParams.get('Marker') === null;
       const [id, state] = Object.entries(states)[isFirst ? 0 : 1]!;
       response.end(
@@ -51,7 +53,7 @@ describe('event-source mappings of Lambda', () => {
       region: 'us-east-1',
       endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
       credentials: { accessKeyId: 'a', secretAccessKey: 'b' },
-      functionName: 'worker',
+      queueUrls: ['http://127.0.0.1/000000000000/holdfast-intake', 'http://127.0.0.1/000000000000/holdfast-work'],
       timeouts: idle,
     });
   });

@@ -110,7 +110,8 @@ describe('serverless package, with no account and no network', () => {
     expect(statements.length).toBeGreaterThan(3);
     for (const { Action, Resource } of statements) {
       for (const action of [Action].flat()) expect(action).not.toContain('*');
-      expect([Resource].flat()).not.toContain('*');
+      // Listing event-source mappings is a right on no resource, and changes nothing.
+      if (String(Action) !== 'lambda:ListEventSourceMappings') expect([Resource].flat()).not.toContain('*');
       if ([Action].flat().some((action: string) => action.startsWith('s3:Delete')))
         expect(JSON.stringify(Resource)).not.toMatch(/Arn\}\/(\*|control|keys|registers)/);
     }

@@ -48,6 +48,7 @@ describe('a configuration that holds', () => {
           state: 'holdfast-state',
           api: null,
           endpoint: null,
+          lambdaEndpoint: null,
           queues: {
             intake: 'https://sqs.us-east-1.amazonaws.com/1/holdfast-intake',
             work: environment.WORK_URL,

@@ -269,9 +269,8 @@ describe('a monitor that acts', () => {
   test('under failover: recommend it decides the same, and commits nothing', async () => {
     const world = await ControlWorld.start();
     world.dark('aws');
-    const core = world.process('azure');
-    const careful = { ...core, settings: { ...core.settings, failover: 'recommend' as const } };
-    const { decision, outcome } = await actOnObservations(careful, awsDark, { policy });
+    const told = { policy: { ...policy, isActing: false } };
+    const { decision, outcome } = await actOnObservations(world.process('azure'), awsDark, told);
     expect(decision.kind).toBe('change');
     expect(outcome).toBeUndefined();
     expect((await world.learned('azure')).epoch).toBe(1);

@@ -72,6 +72,9 @@ describe('whose fault it is', () => {
 
 describe('what happens, and what to type', () => {
   test('where the machine is about to act, the page says what and within what time', () => {
+    const told = page({ observations: awsDark, policy: { ...policy, isActing: false } });
+    expect(told.byItself[0]).toMatch(/^Nothing: monitors only recommend here .* aws is down/);
+    expect(told.otherwise).not.toContain('by itself');
     const { byItself, otherwise } = page({ observations: awsDark });
     expect(byItself[0]).toMatch(/^Within a tick or two \(10 s each\): aws is down/);
     expect(otherwise).toMatch(/^Holdfast does it by itself/);

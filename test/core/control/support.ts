@@ -23,6 +23,7 @@ export const policy: ControlPolicy = {
   minimumIntervalMs: 120_000,
   settleMs: 25_000,
   automaticFailover: true,
+  isActing: true,
   automaticFailback: true,
   hasWitness: true,
   sitesFor: (model) => (model === 'only-aws' ? ['aws'] : model === 'm' || model === 'e' ? ['aws', 'azure'] : []),

@@ -13,7 +13,7 @@ import { firstEntry, seeded, World } from '../../support/world.ts';
 import { type Cloud, darken, ids, keysOf, lighten, other, published, workUntilKilled } from './support.ts';
 
 const profile = profiles.fast;
-const soakMs = profile.good * profile.tickMs;
+const { soakMs } = profile;
 
 /** What three observers hold of both sites. */
 function observe(at: number, health: Partial<Record<Cloud, Health>>, since = at - 2 * soakMs): SeenObservation[] {
