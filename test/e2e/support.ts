@@ -15,6 +15,10 @@ export interface TestClouds {
   ports: LocalPorts;
   core: Core;
   client(cloud: 'aws' | 'azure'): OpenAI;
+  /** `kill -9` of a cloud: its services and its functions, all at once. */
+  kill(cloud: 'aws' | 'azure'): void;
+  /** Starts a killed cloud again on what its disks hold; resolves when its front door answers. */
+  restart(cloud: 'aws' | 'azure'): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -27,14 +31,25 @@ export async function startClouds(): Promise<TestClouds> {
   const clouds = await startLocal({ dataDir, portBase, quiet: true });
   const ports = portsOf(portBase);
   const { core, close } = await wireLocal(dataDir, ports, identityOf(dataDir));
+  const pids = { aws: clouds.aws!.pid, azure: clouds.azure!.pid };
+  const restarted: LocalClouds[] = [];
   return {
     clouds,
     ports,
     core,
     client: (cloud) => new OpenAI({ baseURL: clouds[cloud]!.api, apiKey: clouds.key, maxRetries: 4 }),
+    kill(cloud) {
+      // Found before their parent is gone.
+      for (const pid of [pids[cloud], ...childrenOf(pids[cloud])]) process.kill(pid, 'SIGKILL');
+    },
+    async restart(cloud) {
+      const one = await startLocal({ dataDir, portBase, only: cloud, quiet: true });
+      pids[cloud] = one[cloud]!.pid;
+      restarted.push(one);
+    },
     async stop() {
       await close();
-      await clouds.stop();
+      await Promise.all([clouds, ...restarted].map((one) => one.stop()));
       rmSync(dataDir, { recursive: true, force: true, maxRetries: 5 });
     },
   };
