@@ -25,8 +25,21 @@ export function pageLines(page: StatusAnswer, styles: Styles): Text[] {
     text`${bold('To type')}`,
     ...table(page.type.map(({ command, why }) => [text`  ${bold(command)}`, dim(why)])),
     ...batchLines(page, styles),
+    ...supersededLines(page, styles),
   ];
 }
+
+function supersededLines({ superseded }: StatusAnswer, { bold, dim }: Styles): Text[] {
+  if (superseded.length === 0) return [];
+  return [
+    text`${bold('Decided alone by force, and superseded since')} ${dim('(kept in the journals under these keys)')}`,
+    ...table(superseded.slice(0, supersededShown).map(({ key, by }) => [text`  ${key}`, text`by ${by}`])),
+    ...(superseded.length > supersededShown
+      ? [dim(text`  and ${superseded.length - supersededShown} more: --json`)]
+      : []),
+  ];
+}
+const supersededShown = 10;
 
 const witnessWords = {
   silent: 'the witness is not heard: with one cloud dark, nothing could be decided',

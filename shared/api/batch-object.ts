@@ -1,5 +1,5 @@
 import type { BatchView, PlacedResult } from '../journal/batch.ts';
-import { deadlineOf, readDispatches, viewBatch } from '../journal/batch.ts';
+import { deadlineOf, readDispatches, supersededBy, viewBatch } from '../journal/batch.ts';
 import {
   cancelSchema,
   type Publication,
@@ -25,6 +25,8 @@ export interface BatchSnapshot
   cancellingAt: EpochMs | null;
   /** Sites that serve the batch's model; `undefined` while the model is not known. */
   servedBy: readonly SiteId[] | undefined;
+  /** Publications that one site made alone, by hand, and that do not stand. Default none. */
+  superseded?: readonly Publication[];
 }
 
 /** Reads what `batchObject` needs; `undefined` for a batch that was never accepted. */
@@ -32,7 +34,9 @@ export async function snapshotBatch(core: ApiCore, tenant: string, batch: string
   const view = await viewBatch(core, tenant, batch);
   if (view === undefined) return undefined;
   const isOpen = view.publication === undefined;
-  const [dispatches, cancels] = await Promise.all([
+  const isJoint = view.publication !== undefined && !view.isSolo;
+  const [superseded, dispatches, cancels] = await Promise.all([
+    isJoint ? supersededBy(core, view, view.publication!) : [],
     isOpen ? readDispatches(core, view) : [],
     isOpen ? Promise.all(view.cancelKeys.map((key) => readFact(core, cancelSchema, key))) : [],
   ]);
@@ -43,6 +47,7 @@ export async function snapshotBatch(core: ApiCore, tenant: string, batch: string
     inProgressAt: dispatches[0]?.at ?? null,
     cancellingAt: cancelledAt.length === 0 ? null : Math.min(...cancelledAt),
     servedBy: model === null ? undefined : core.models.sitesFor(model, view.manifest.endpoint),
+    superseded: superseded.map(({ publication }) => publication),
   };
 }
 
@@ -82,6 +87,13 @@ export interface BatchObject {
     answered_by: Record<SiteId, number>;
     /** Lines that were computed more than once; `null` until the batch has ended. */
     repeats: number | null;
+    /** How it ended at one site alone, for a while, by a person's force; the files are still there. */
+    superseded: {
+      decided_by: SiteId;
+      status: TerminalStatus;
+      output_file_id: string | null;
+      error_file_id: string | null;
+    }[];
   };
 }
 
@@ -113,8 +125,7 @@ export function batchObject(batch: BatchSnapshot, now: EpochMs): BatchObject {
     input_file_id: acceptance.fileId,
     completion_window: '24h',
     status,
-    output_file_id: publication?.output == null ? null : outputFileId(publication, 'output'),
-    error_file_id: publication?.errorFile == null ? null : outputFileId(publication, 'error'),
+    ...fileIdsOf(publication),
     created_at: unixSeconds(acceptance.at),
     in_progress_at: seconds(publication === undefined ? batch.inProgressAt : publication.inProgressAt),
     expires_at: unixSeconds(deadlineOf(batch)),
@@ -134,7 +145,19 @@ export function batchObject(batch: BatchSnapshot, now: EpochMs): BatchObject {
       unprotected: batch.servedBy === undefined ? null : batch.servedBy.length < 2,
       answered_by: isRunnable(plan) ? answeredBy(batch.results, plan.lines) : {},
       repeats: publication?.repeats ?? null,
+      superseded: (batch.superseded ?? []).map((one) => ({
+        decided_by: one.site,
+        status: one.status,
+        ...fileIdsOf(one),
+      })),
     },
+  };
+}
+
+function fileIdsOf(publication: Publication | undefined) {
+  return {
+    output_file_id: publication?.output == null ? null : outputFileId(publication, 'output'),
+    error_file_id: publication?.errorFile == null ? null : outputFileId(publication, 'error'),
   };
 }
 

@@ -10,6 +10,7 @@ import type { CommandPlan } from '../control/plan.ts';
 import { controlPolicy } from '../control/policy.ts';
 import { isForceable, type Objection, ruleNames } from '../control/rules.ts';
 import { statusPage } from '../control/status.ts';
+import { readSuperseded } from '../control/superseded.ts';
 import { readObservations } from '../health/observation.ts';
 import type { SeenObservation } from '../health/types.ts';
 import type { ControlEntry } from '../journal/facts.ts';
@@ -237,10 +238,14 @@ async function status(core: ApiCore, reading: ApiCore) {
     learnControl(core).catch(() => core.control.current()),
     readObservations(core),
   ]);
-  const [open, past] = await Promise.all([openBatches(reading, control), readPast(core, control)]);
+  const [open, past, superseded] = await Promise.all([
+    openBatches(reading, control),
+    readPast(core, control),
+    readSuperseded(reading),
+  ]);
   const now = core.clock.now();
   return {
-    ...statusPage({ control, observations, open, policy: controlPolicy(core), now, past }),
+    ...statusPage({ control, observations, open, policy: controlPolicy(core), now, past, superseded }),
     answered_by: core.self,
   };
 }

@@ -7,6 +7,7 @@ import type { OpenBatches, OpenBatchLook } from './open-batches.ts';
 import { backlogAt, iso, isWitnessSeen, type Opinion, opinionOf } from './opinion.ts';
 import type { ControlPolicy } from './policy.ts';
 import { isForceable, ruleNames } from './rules.ts';
+import type { Superseded } from './superseded.ts';
 
 /** Whose fault it is, in one word. */
 export type Blame = 'nobody' | 'them' | 'us' | 'link' | 'everybody' | 'unknown';
@@ -58,6 +59,8 @@ export interface StatusPage {
   runbooks: Cause[];
   observers: { observer: string; at: string; silent: boolean; trustsItself: boolean }[];
   witness: 'answers' | 'silent' | 'none';
+  /** What one store and a person decided and a majority decided otherwise; kept, for whoever acted on it. */
+  superseded: Superseded[];
 }
 
 const blames: Record<Cause, Blame> = {
@@ -95,10 +98,12 @@ export interface StatusInput {
   policy: ControlPolicy;
   now: EpochMs;
   past?: readonly ControlEntry[];
+  superseded?: readonly Superseded[];
 }
 
 /** The page, from facts alone: the same ones give the same page. */
-export function statusPage({ control, observations, open, policy, now, past = [] }: StatusInput): StatusPage {
+export function statusPage(input: StatusInput): StatusPage {
+  const { control, observations, open, policy, now, past = [], superseded = [] } = input;
   const opinions = Object.keys(control.sites)
     .sort()
     .map((site) => opinionOf(site, observations, policy.profile, now));
@@ -150,6 +155,7 @@ export function statusPage({ control, observations, open, policy, now, past = []
       trustsItself: observation.trustsItself,
     })),
     witness: !policy.hasWitness ? 'none' : isWitnessSeen(observations) ? 'answers' : 'silent',
+    superseded: [...superseded],
   };
 }
 

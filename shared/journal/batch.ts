@@ -6,6 +6,7 @@ import {
   type Dispatch,
   dispatchSchema,
   type FactFault,
+  factBytes,
   type Manifest,
   manifestSchema,
   type Plan,
@@ -14,6 +15,7 @@ import {
   planSchema,
   publicationSchema,
 } from './facts.ts';
+import { equalBytes } from './json.ts';
 import {
   acceptancesPrefix,
   batchPrefix,
@@ -103,6 +105,23 @@ export async function viewBatch(core: JournalCore, tenant: string, batch: string
 /** The moment after which unfinished lines expire. */
 export function deadlineOf(view: Pick<BatchView, 'acceptance' | 'manifest'>): number {
   return view.acceptance.at + view.manifest.windowMs;
+}
+
+/** Solo publications of a batch that `standing`, the joint one, has beaten: each was readable at its site for a while. */
+export async function supersededBy(
+  core: JournalCore,
+  view: Pick<BatchView, 'soloKeys'>,
+  standing: Publication,
+): Promise<{ key: string; publication: Publication }[]> {
+  const bytes = factBytes(standing);
+  const solos = await Promise.all(
+    view.soloKeys.map(async (key) => {
+      const found = await readFact(core, publicationSchema, key);
+      if (found === undefined || 'fault' in found || equalBytes(found.bytes, bytes)) return [];
+      return [{ key, publication: found.fact }];
+    }),
+  );
+  return solos.flat();
 }
 
 /** The dispatch records of a batch, oldest first. */

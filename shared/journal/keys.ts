@@ -73,6 +73,12 @@ export const controlPrefix = 'control/';
 export const controlKey = (epoch: number): string => `control/${pad(epoch, 8)}.json`;
 /** Decided by one store alone, by hand (`shared/control/solo.ts`). */
 export const controlSoloKey = (epoch: number, site: SiteId): string => `control/${pad(epoch, 8)}.solo-${site}.json`;
+const controlSoloPattern = /^control\/(\d{8})\.solo-([a-z0-9]{1,16})\.json$/;
+/** Reads the key of a solo entry; `undefined` for any other. */
+export function parseControlSoloKey(key: string): { key: string; epoch: number; site: SiteId } | undefined {
+  const m = controlSoloPattern.exec(key);
+  return m === null ? undefined : { key, epoch: Number(m[1]), site: m[2]! };
+}
 export const apiKeyKey = (keyId: string): string => `keys/${keyId}.json`;
 export const apiKeyRevokedKey = (keyId: string): string => `keys/${keyId}/revoked.json`;
 export const keysPrefix = 'keys/';
@@ -93,6 +99,9 @@ export const observationsPrefix = 'observations/';
 export const probeKey = (observer: string): string => `observations/probe/${observer}.json`;
 /** Which canary is under way at a site, and how the last one went; also its lock. */
 export const canarySlotKey = (site: SiteId): string => `observations/canary/${site}.json`;
+/** Reports on what one store decided alone and a majority decided otherwise (`shared/control/superseded.ts`). */
+export const supersededPrefix = 'superseded/';
+export const supersededKey = (hash: string): string => `${supersededPrefix}${hash}.json`;
 export const quarantineKey = (uuid: string): string => `quarantine/${uuid}.json`;
 /** Where a client puts a large file itself; a hash-checked copy takes it from there. Never read as a fact. */
 export const stagingKey = (tenant: string, uploadId: string): string => `staging/${tenant}/${uploadId}`;

@@ -1,8 +1,9 @@
 import { acceptorsOf, registerOptions } from '../control/acceptors.ts';
 import { acceptedHere, soloRule } from '../control/solo.ts';
+import { reportSuperseded } from '../control/superseded.ts';
 import { type Core, ownSite } from '../core.ts';
 import { codeOf, SiteUnavailableError } from '../errors.ts';
-import { type BatchView, readDispatches, viewBatch } from '../journal/batch.ts';
+import { type BatchView, readDispatches, supersededBy, viewBatch } from '../journal/batch.ts';
 import { assertComplete, chooseResults, rangesWithout, resultReader } from '../journal/choose.ts';
 import {
   type ControlEntry,
@@ -16,7 +17,6 @@ import {
   publicationSchema,
   type TerminalStatus,
 } from '../journal/facts.ts';
-import { equalBytes } from '../journal/json.ts';
 import {
   fileContentKey,
   fileMetaKey,
@@ -74,16 +74,19 @@ async function publishNow(core: Core, tenant: string, batch: string): Promise<Pu
 export async function closeBatch(core: Core, view: BatchView, publication: Publication): Promise<'published' | 'open'> {
   if (!view.isSolo) {
     if (await isClosed(core, view)) return 'published';
+    await tellSuperseded(core, view, publication);
     return makeReadable(core, view, publication);
   }
   const decided = await decideOn(core, publication, await core.control.current(), undefined);
   if ('solo' in decided) return makeSoloReadable(core, view, decided.solo);
-  for (const key of view.soloKeys) {
-    const solo = await readFact(core, publicationSchema, key);
-    if (solo !== undefined && 'fact' in solo && !equalBytes(solo.bytes, factBytes(decided.joint)))
-      core.log.error('publication.superseded', { batch: view.batch, key, by: publicationKey(view.tenant, view.batch) });
-  }
+  await tellSuperseded(core, view, decided.joint);
   return makeReadable(core, view, decided.joint);
+}
+
+async function tellSuperseded(core: Core, view: BatchView, publication: Publication): Promise<void> {
+  const { tenant, batch } = view;
+  for (const { key } of await supersededBy(core, view, publication))
+    await reportSuperseded(core, key, publicationKey(tenant, batch));
 }
 
 /** As a register decided it, or one store alone. */

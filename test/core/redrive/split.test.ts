@@ -3,6 +3,7 @@ import { Faults } from '../../../local/in-memory/faults.ts';
 import { faultyQueue, faultyStore } from '../../../local/in-memory/faulty.ts';
 import type { StoreOp } from '../../../local/in-memory/object-store.ts';
 import type { QueueOp } from '../../../local/in-memory/queue.ts';
+import { batchObject, snapshotBatch } from '../../../shared/api/batch-object.ts';
 import { initControl } from '../../../shared/control/init.ts';
 import {
   type ControlDraft,
@@ -11,6 +12,7 @@ import {
   proposeControl,
   proposeSolo,
 } from '../../../shared/control/log.ts';
+import { readSuperseded } from '../../../shared/control/superseded.ts';
 import type { Core } from '../../../shared/core.ts';
 import { type ControlEntry, cancelSchema, factBytes, factVersion } from '../../../shared/journal/facts.ts';
 import {
@@ -237,9 +239,16 @@ describe('the link is cut both ways, and nobody else votes', () => {
     expect((await cores.azure.control.current()).sites.azure!.state).toBe('fenced');
     await run(120);
     expect(await json(world, 'aws', controlSoloKey(2, 'azure'))).toMatchObject({ operation: 'azure-1' });
-    expect(errors).toContain('publication.superseded');
+    expect(errors).toContain('decision.superseded');
+    const reported = (await readSuperseded(cores.aws)).map(({ key }) => key);
+    expect(reported).toContain(controlSoloKey(2, 'azure'));
+    expect(reported).not.toContain(controlSoloKey(2, 'aws'));
     for (const one of placed) {
       const solos = await alone('aws', one);
+      expect(reported).toContain(solos[1]);
+      expect(reported).not.toContain(solos[0]);
+      const snapshot = await snapshotBatch(cores.azure, one.tenant, one.batch);
+      expect(batchObject(snapshot!, world.clock.now()).holdfast.superseded).toMatchObject([{ decided_by: 'azure' }]);
       expect(solos).toHaveLength(2);
       const publication = await json(world, 'aws', publicationKey(one.tenant, one.batch));
       expect(publication).toEqual(await json(world, 'aws', solos[0]!));
