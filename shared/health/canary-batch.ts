@@ -51,7 +51,7 @@ export const canaryLifeMs: DurationMs = 10 * 60_000;
 /** What is older than this and still there was left by a crash. */
 const leftoverMs: DurationMs = 3_600_000;
 
-/** As intake accepts a batch, at one site; the input is the same for ever, so it is written once. */
+/** As intake accepts a batch, at one site; its input is the same for ever, so it is written once. */
 export async function acceptCanary(
   core: CanaryCore,
   site: Site,
@@ -69,7 +69,8 @@ export async function acceptCanary(
   const line = { custom_id: 'canary', method: 'POST', url: endpoint, body: { model, ...content } };
   const input = Buffer.from(`${canonicalJson(line)}\n`);
   const hash = sha256(input);
-  const fileId = `file-${invertedTime(0)}${hash.slice(0, 16)}`;
+  // Bound to its site, so its meta names the site, and under one key no two sites may hold different bytes (I5).
+  const fileId = `file-${invertedTime(0)}${sha256(`${site.id} ${hash}`).slice(0, 16)}`;
   const common = { v: factVersion, tenant: canaryTenant } as const;
   const meta: FileMeta = {
     ...common,
