@@ -47,6 +47,8 @@ const slotSchema = z.object({
   code: z.string().max(64).nullable(),
   /** Canaries that went well in a row: the pause before the next grows with it. */
   streak: z.int().min(0),
+  /** Canaries before this one that were given up as overdue, in a row. */
+  overdue: z.int().min(0).optional(),
   /** Fresh random bits in every write, so that equal bytes mean the same write. */
   nonce: z.string(),
 });
@@ -106,7 +108,9 @@ export async function tendCanary(
   const about: About = { observer: options.observer, site: site.id, at: core.clock.now() };
   try {
     const control = await core.control.current();
-    if ((control.sites[site.id]?.state ?? 'fenced') === 'fenced') return [];
+    // Nothing can come through there; what was seen before must not hold the site down while it is away.
+    if ((control.sites[site.id]?.state ?? 'fenced') === 'fenced')
+      return [{ ...about, signal: 'canary', outcome: 'unknown' }];
     if (slot !== undefined && slot.endedAt === null)
       return await follow(core, site, { slot, found: found! }, memory, about, options);
     const readings = slot === undefined ? [] : noteEnd(slot, memory, about, options.profile);
@@ -143,11 +147,16 @@ async function follow(
   }
   // The sweeper ends it as expired at its deadline; a slot whose acceptance was never written ends here.
   if (waitedMs > 2 * canaryLifeMs) await endSlot(core, site, slot, found.etag, { outcome: 'failed', code: 'lost' });
-  const isLate = waitedMs > canaryBoundMs(profile) && !isBusy;
-  return [
-    { ...about, signal: 'canary', ...(isLate ? { outcome: 'failed', code: 'overdue' } : { outcome: 'unknown' }) },
-  ];
+  if (isBusy || waitedMs <= canaryBoundMs(profile)) return [{ ...about, signal: 'canary', outcome: 'unknown' }];
+  // One may be lost like any message. The next one has to be late as well before its site is accused in each tick.
+  if ((slot.overdue ?? 0) === 0) {
+    await endSlot(core, site, slot, found.etag, { outcome: 'failed', code: overdue });
+    memory.noted = slot.batch;
+  }
+  return [{ ...about, signal: 'canary', outcome: 'failed', code: overdue }];
 }
+
+const overdue = 'overdue';
 
 /** What the end of a canary says. */
 function readingsOf(slot: Pick<Slot, 'outcome' | 'code'>, about: About): Reading[] {
@@ -221,6 +230,7 @@ async function start(
     outcome: null,
     code: null,
     streak,
+    overdue: slot?.overdue ?? 0,
     nonce: core.ids.uuid(),
   };
   const etag = await writeSlot(core, site, fresh, found?.etag);
@@ -288,10 +298,12 @@ async function writeSlot(
 async function endSlot(core: CanaryCore, site: Site, slot: Slot, etag: string, end: End): Promise<void> {
   const { outcome, code = null } = end;
   const endedAt = core.clock.now();
-  const streak = outcome === 'ok' ? slot.streak + 1 : 0;
-  await writeSlot(core, site, { ...slot, endedAt, outcome, code, streak, nonce: core.ids.uuid() }, etag).catch(
-    () => {},
-  );
+  const counts = {
+    streak: outcome === 'ok' ? slot.streak + 1 : 0,
+    overdue: code === overdue ? (slot.overdue ?? 0) + 1 : 0,
+  };
+  const ended = { ...slot, endedAt, outcome, code, ...counts, nonce: core.ids.uuid() };
+  await writeSlot(core, site, ended, etag).catch(() => {});
   if (outcome !== 'ok') core.log.warn('canary.failed', { site: site.id, batch: slot.batch, outcome, code });
 }
 

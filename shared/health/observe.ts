@@ -4,12 +4,13 @@ import { type Endpoint, factVersion } from '../journal/facts.ts';
 import type { QueueDepth } from '../ports/queue.ts';
 import type { Site, SiteId } from '../ports/site.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
-import { type CanaryJob, type CanaryMemory, tendCanary } from './canary.ts';
+import { type CanaryJob, type CanaryMemory, type CanaryTurn, tendCanary } from './canary.ts';
 import { judgeAll } from './judge-all.ts';
 import { listObservers, readObservations, type SeenBefore, writeObservation } from './observation.ts';
 import { type Looks, probeModels, probeReferences, probeSite, type SiteLook } from './probe.ts';
 import { backlogOf, nextSample, type OpenBatch, type ProgressSample, progressReadings, unplanned } from './progress.ts';
 import {
+  type Backlog,
   type HealthProfile,
   type Observation,
   profileOf,
@@ -118,7 +119,10 @@ export async function observeAll(
       profile,
       sites.some(({ id }) => isIll(id)),
     ),
-    ...looks.map((look) => tend(core, deps, memory, profile, look, works.get(look.site)!, isIll(look.site))),
+    ...looks.map((look) => {
+      const isBusy = isWorking(look.site, works.get(look.site)!, [...backlog, ...backlogsOf(others)]);
+      return tend(core, deps, memory, profile, look, { isBusy, isUrgent: isIll(look.site) });
+    }),
   ]);
   round.push(...closer.flat());
 
@@ -192,6 +196,15 @@ function workIn({ site, depth, readings }: SiteLook, others: readonly SeenObserv
   return { intake: unheld(depth.intake), work: unheld(depth.work) };
 }
 
+/** Somebody holds messages of the site, or whoever counts saw lines of it answered: what waits there waits its turn. */
+function isWorking(site: SiteId, { intake, work }: WorkDepth, backlogs: readonly Backlog[]): boolean {
+  const isHeld = (intake?.inFlight ?? 0) + (work?.inFlight ?? 0) > 0;
+  return isHeld || backlogs.some((row) => row.site === site && row.answeredOfLate > 0);
+}
+
+const backlogsOf = (others: readonly SeenObservation[]): Backlog[] =>
+  others.flatMap(({ observation, stale }) => (stale || !observation.trustsItself ? [] : observation.backlog));
+
 function lookAtProgress(
   core: ObserveCore,
   { observer }: ObserveDeps,
@@ -258,16 +271,13 @@ async function tend(
   memory: ObserveMemory,
   profile: HealthProfile,
   { site, canary: found }: SiteLook,
-  { intake, work }: WorkDepth,
-  isUrgent: boolean,
+  turn: Pick<CanaryTurn, 'isBusy' | 'isUrgent'>,
 ): Promise<Reading[]> {
   if (canary === undefined || found === undefined) return [];
   const remembered = memory.canaries.get(site) ?? {};
   memory.canaries.set(site, remembered);
   const target = core.sites.get(site) as Site;
-  const isBusy = (intake?.inFlight ?? 0) + (work?.inFlight ?? 0) > 0;
-  const options = { observer, isHome: site === home, isUrgent, isBusy, profile };
-  return tendCanary(core, target, found, canary, remembered, options);
+  return tendCanary(core, target, found, canary, remembered, { ...turn, observer, isHome: site === home, profile });
 }
 
 /** Written when something changed, at each tick while something is wrong, and else often enough not to seem silent. */

@@ -37,8 +37,8 @@ function safeStringify(body: unknown): string | undefined {
 }
 
 /**
- * True if a pointer must not be worked at this site: the site is fenced, or was fenced after the pointer was sent (the
- * work was given to somebody else then).
+ * True if a pointer must not be worked at this site now: the site is fenced, or was fenced after the pointer was sent (the
+ * work was given to somebody else then). Of a pointer of a later epoch than that of `control` only the next look tells.
  */
 export function isStale(pointer: Pick<Pointer, 'epoch'>, control: ControlEntry, site: SiteId): boolean {
   return isDead({ to: site, epoch: pointer.epoch }, control);

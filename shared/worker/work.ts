@@ -50,7 +50,11 @@ async function workOne(core: Core, delivery: Delivery, deadline: EpochMs): Promi
 
 async function handle(own: Core, pointer: Pointer, deliveryCount: number, deadline: EpochMs): Promise<Settlement> {
   const control = await own.control.current();
-  if (isStale(pointer, control, own.self)) return { kind: 'complete' };
+  if (isStale(pointer, control, own.self)) {
+    if (pointer.epoch <= control.epoch) return { kind: 'complete' };
+    // Sent under an entry that this process has yet to learn: it knows the site as fenced, and the sender knew better.
+    return { kind: 'giveBack', delayMs: own.settings.controlCacheMs };
+  }
   const core = await sparing(own, control);
   if (pointer.kind === 'chunk') return workChunk(core, pointer, deliveryCount, deadline);
   if (pointer.kind === 'split') await splitRange(core, pointer);

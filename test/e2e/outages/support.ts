@@ -3,6 +3,7 @@ import { expect } from '@jest/globals';
 import type OpenAI from 'openai';
 import { toFile } from 'openai';
 import { createClient, type HoldfastClient, type StatusAnswer } from '../../../client/index.ts';
+import { hashLine } from '../../../local/model-server/counters.ts';
 import { learnControl } from '../../../shared/control/log.ts';
 import type { ControlEntry } from '../../../shared/journal/facts.ts';
 import { parseResultKey, resultsPrefix } from '../../../shared/journal/keys.ts';
@@ -108,6 +109,18 @@ export class Outage {
       () => ({ models: {} as Record<string, Record<string, { computedLines: number }>> }),
     );
     return Object.values(counters.models[model] ?? {}).reduce((sum, { computedLines }) => sum + computedLines, 0);
+  }
+
+  /** How often models of both clouds worked on a line that was worked on before; what monitors ask is not counted. */
+  async computedTwice(): Promise<number> {
+    const times = new Map<string, number>();
+    for (const cloud of victims) {
+      const url = `http://127.0.0.1:${this.world.ports[cloud].model}/control/counters`;
+      const { inputs } = (await (await fetch(url)).json()) as { inputs: Record<string, { computed: number }> };
+      for (const [line, { computed }] of Object.entries(inputs)) times.set(line, (times.get(line) ?? 0) + computed);
+    }
+    times.delete(hashLine('hi'));
+    return [...times.values()].reduce((sum, computed) => sum + Math.max(0, computed - 1), 0);
   }
 
   /** The shared example file, through one cloud's front door. */
