@@ -14,13 +14,23 @@ import type { DurationMs } from '../shared/units.ts';
 export function lockDirectory(directory: string, waitMs: DurationMs = 0): () => void {
   mkdirSync(directory, { recursive: true });
   const owner = join(directory, 'owner.pid');
+  const until = performance.now() + waitMs;
   const db = new DatabaseSync(join(directory, 'owner.lock'), { timeout: waitMs });
-  try {
-    db.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
-  } catch (cause) {
-    db.close();
-    if (!/locked/.test(String((cause as Error).message))) throw cause;
-    throw new ConfigError('data', `data: ${directory} is in use by another instance${holder(owner)}`, { cause });
+  for (;;) {
+    try {
+      db.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+      break;
+    } catch (cause) {
+      // Two that ask in the same moment may both be refused at once, however long each of them would wait.
+      const isLocked = /locked/.test(String((cause as Error).message));
+      if (isLocked && performance.now() < until) {
+        pause();
+        continue;
+      }
+      db.close();
+      if (!isLocked) throw cause;
+      throw new ConfigError('data', `data: ${directory} is in use by another instance${holder(owner)}`, { cause });
+    }
   }
   held.add(db);
   writeFileSync(owner, String(process.pid));
@@ -28,6 +38,9 @@ export function lockDirectory(directory: string, waitMs: DurationMs = 0): () => 
     if (held.delete(db)) db.close();
   };
 }
+
+const pauseMs: DurationMs = 50;
+const pause = () => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pauseMs);
 
 /** A database that nobody refers to is collected, and its lock with it. */
 const held = new Set<DatabaseSync>();
