@@ -14,6 +14,7 @@ export function pageLines(page: StatusAnswer, styles: Styles): Text[] {
     text``,
     ...table(page.sites.map((site) => siteRow(site, styles))),
     ...page.moves.map((move) => text`${yellow('moved')}  ${move}`),
+    ...redriveLines(page),
     text`${dim(`entry ${page.epoch} of ${changed.at}, by ${changed.actor}: ${changed.reason}`)}`,
     ...(page.frozen ? [yellow('control is frozen')] : []),
     ...(page.witness === 'answers' ? [] : [yellow(witnessWords[page.witness])]),
@@ -40,6 +41,14 @@ function supersededLines({ superseded }: StatusAnswer, { bold, dim }: Styles): T
   ];
 }
 const supersededShown = 10;
+
+function redriveLines({ redrive }: StatusAnswer): Text[] {
+  return Object.entries(redrive ?? {}).flatMap(([site, { redriven, left, lines }]) =>
+    redriven + left === 0
+      ? []
+      : [text`redrive to ${site}: ${redriven} pointers sent, ${left} to go${left > 0 ? ` (${lines} lines)` : ''}`],
+  );
+}
 
 const witnessWords = {
   silent: 'the witness is not heard: with one cloud dark, nothing could be decided',

@@ -12,6 +12,7 @@ import { type Connection, connect, connectionOf, withConnection } from '../conne
 import { age } from '../describe.ts';
 import { CliError, type ExitCode, exitCodes } from '../exit.ts';
 import type { Io } from '../io.ts';
+import { createProgress, type Track } from '../progress.ts';
 import { type Styles, type Text, table, text } from '../text.ts';
 
 /** A command to the control log, as the API takes it. */
@@ -134,6 +135,7 @@ async function send(config: ControlConfig, context: Context): Promise<ExitCode> 
   let answer = await command(client, kind, body, io.signal);
   if (isBegun(answer)) answer = await follow(client, config, answer, context);
   print.result(answer, () => answerLines(answer, print.styles));
+  if (kind === 'failover' && answer.status === 'done') await followRedrive(client, config, context);
   return 'objections' in answer && answer.objections.length > 0 ? exitCodes.no : exitCodes.ok;
 }
 
@@ -194,6 +196,32 @@ async function follow(
         text`To take it back: holdfast uncordon ${site} --reason "…"`,
       ]);
     await pause(pollMs, io.signal);
+  }
+}
+
+/** Shows how the pointers are sent to whoever takes over, until none is left. It goes on without anybody watching. */
+async function followRedrive(
+  client: HoldfastClient,
+  { waitMs, pollMs }: ControlConfig,
+  { io }: Context,
+): Promise<void> {
+  const until = performance.now() + waitMs;
+  const progress = createProgress(io);
+  const tracks = new Map<string, Track>();
+  try {
+    while (performance.now() < until) {
+      const { redrive } = await client.ops.status({ signal: io.signal });
+      const sites = Object.entries(redrive ?? {}).filter(([, { redriven, left }]) => redriven + left > 0);
+      for (const [site, { redriven, left }] of sites) {
+        const track = tracks.get(site) ?? progress.track(`to ${site}`, redriven + left);
+        tracks.set(site, track);
+        track.update(redriven, redriven + left, left === 0 ? 'pointers sent' : `pointers sent, ${left} to go`);
+      }
+      if (sites.every(([, { left }]) => left === 0)) return;
+      await pause(pollMs, io.signal);
+    }
+  } finally {
+    progress.stop();
   }
 }
 

@@ -16,6 +16,7 @@ import type { SeenObservation } from '../health/types.ts';
 import type { ControlEntry } from '../journal/facts.ts';
 import { sitePattern } from '../journal/keys.ts';
 import { convergeJournals } from '../redrive/converge.ts';
+import { readRedriveProgress } from '../redrive/progress.ts';
 import { check, readJson } from './body.ts';
 import { type ApiEnv, needs } from './env.ts';
 import { ApiError, badRequest, unavailable } from './errors.ts';
@@ -238,14 +239,18 @@ async function status(core: ApiCore, reading: ApiCore) {
     learnControl(core).catch(() => core.control.current()),
     readObservations(core),
   ]);
-  const [open, past, superseded] = await Promise.all([
+  const isMoving = control.moves.length > 0 || Object.values(control.sites).some((site) => site.state === 'fenced');
+  const [open, past, superseded, redrive] = await Promise.all([
     openBatches(reading, control),
     readPast(core, control),
     readSuperseded(reading),
+    isMoving ? readRedriveProgress(reading).catch(() => null) : null,
   ]);
   const now = core.clock.now();
   return {
     ...statusPage({ control, observations, open, policy: controlPolicy(core), now, past, superseded }),
+    /** By site that takes over: pointers that were sent to it, and those still to be sent; `null` where nothing is moved. */
+    redrive,
     answered_by: core.self,
   };
 }

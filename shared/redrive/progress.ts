@@ -10,14 +10,24 @@ import { type OpenWork, planOf, type RedriveProgress } from './redrive.ts';
 
 const parallel = 8;
 
+/** What reading needs of `Core`. */
+type ReadingCore = Omit<Core, 'batching' | 'callbacks'>;
+
+/** How far the redrive to one site has come, and how many lines its pointers still to be sent name. */
+export interface RedriveReading extends RedriveProgress {
+  lines: number;
+}
+
 /**
  * How far the redrive to each active site has come, read from the journal by anybody, also from a laptop with the other
  * cloud dark. Changes nothing; reads every open batch, so ask for it when a person does.
  * @throws what the store of an active site throws
  */
-export async function readRedriveProgress(core: Core): Promise<Record<SiteId, RedriveProgress & { lines: number }>> {
+export async function readRedriveProgress(asker: ReadingCore): Promise<Record<SiteId, RedriveReading>> {
+  // Nothing here runs a model or calls a tenant back.
+  const core = asker as Core;
   const control = await core.control.current();
-  const progress: Record<SiteId, RedriveProgress & { lines: number }> = {};
+  const progress: Record<SiteId, RedriveReading> = {};
   for (const self of activeSites(control)) {
     const there = await sparing(core.self === self ? core : { ...core, self }, control);
     const next = listAll(ownSite(there).state, openPrefix);
