@@ -174,7 +174,8 @@ export async function proposeControl(
 
 /**
  * The last entry that the own journal shows, looked up again after `cacheMs` (default `settings.controlCacheMs`), one
- * look at a time. Once something was learned it never rejects: in a dark store nothing newer can be seen, and an old
+ * look at a time; the first look asks another journal, too: a site that was away holds an old one, and would work what
+ * was given to somebody else until its monitor has learned. Once something was learned it never rejects: in a dark store nothing newer can be seen, and an old
  * entry costs repeats, never correctness. It reads one store and follows no register: that is `learnControl`, which
  * each monitor runs, and which writes what it learns where this finds it.
  */
@@ -187,7 +188,7 @@ export function controlView(core: ControlCore, options: { cacheMs?: DurationMs }
   let looking: Promise<ControlEntry> | undefined;
   const look = async (): Promise<ControlEntry> => {
     try {
-      joint = joint === undefined ? await highestInJournals(core) : await forward(core, joint);
+      joint = joint === undefined ? await highestAtStart(core) : await forward(core, joint);
       if (known === undefined || joint.entry.epoch >= known.entry.epoch) known = joint;
       if (core.clock.now() >= solosUntil) {
         solosUntil = core.clock.now() + solosSeldom * cacheMs;
@@ -240,22 +241,43 @@ async function highestInJournals(core: ControlCore): Promise<LearnedEntry> {
   let failure: unknown;
   for (const stores of storesInOrder(core)) {
     try {
-      const epochs = await epochsIn(core, stores);
-      for (const epoch of epochs.reverse()) {
-        const previous =
-          epoch === 1 ? undefined : (await call(core, stores, (journal) => journal.get(controlKey(epoch - 1))))?.bytes;
-        if (epoch > 1 && previous === undefined) continue;
-        const entry = await entryIn(core, stores, epoch, previous);
-        if (entry !== undefined) return entry;
-      }
+      const entry = await highestIn(core, stores);
+      if (entry !== undefined) return entry;
     } catch (error) {
       failure = error;
     }
   }
-  throw new SiteUnavailableError('control_unknown', 'no store that answers holds a control entry', 'control', {
-    cause: failure,
-  });
+  throw unknownControl(failure);
 }
+
+/** The higher one of what the own journal shows and what the first other one shows that answers. */
+async function highestAtStart(core: ControlCore): Promise<LearnedEntry> {
+  const looks = storesInOrder(core).map(async (stores) => {
+    const entry = await highestIn(core, stores);
+    if (entry === undefined) throw unknownControl(undefined);
+    return entry;
+  });
+  const [own, ...others] = looks;
+  const [ownEntry, otherEntry] = await Promise.allSettled([own!, Promise.any(others)]);
+  const found = [ownEntry, otherEntry].flatMap((look) => (look.status === 'fulfilled' ? [look.value] : []));
+  if (found.length === 0) throw unknownControl(ownEntry.status === 'rejected' ? ownEntry.reason : undefined);
+  return found.reduce((a, b) => (b.entry.epoch > a.entry.epoch ? b : a));
+}
+
+async function highestIn(core: ControlCore, stores: Stores): Promise<LearnedEntry | undefined> {
+  const epochs = await epochsIn(core, stores);
+  for (const epoch of epochs.reverse()) {
+    const previous =
+      epoch === 1 ? undefined : (await call(core, stores, (journal) => journal.get(controlKey(epoch - 1))))?.bytes;
+    if (epoch > 1 && previous === undefined) continue;
+    const entry = await entryIn(core, stores, epoch, previous);
+    if (entry !== undefined) return entry;
+  }
+  return undefined;
+}
+
+const unknownControl = (cause: unknown) =>
+  new SiteUnavailableError('control_unknown', 'no store that answers holds a control entry', 'control', { cause });
 
 /** One entry of one journal, if it is there and follows `previous`; what does not is reported and not built on. */
 async function entryIn(

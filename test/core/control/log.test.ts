@@ -271,6 +271,19 @@ describe('the view', () => {
     expect(gets()).toBe(before + 1);
   });
 
+  test('of a process that starts at a site that was away shows what was decided meanwhile, before anybody there learns it', async () => {
+    const { world, entry, azure } = await started();
+    world.dark('aws');
+    const { entry: second } = await proposeControl(azure, entry, fencing(entry, 'aws', 'op-1'));
+    world.dark('aws', false);
+    expect(await entryIn(world, 'aws', 2)).toBeUndefined();
+    for (const gone of ['azure', 'witness'] as const) {
+      world.dark(gone);
+      expect(await controlView(world.core('aws')).current()).toEqual(second);
+      world.dark(gone, false);
+    }
+  });
+
   test('sees a new entry once the old one is no longer fresh', async () => {
     const { world, entry, aws, azure } = await started();
     const view = controlView(azure, { cacheMs: 1_000 });

@@ -11,11 +11,12 @@ test.each(victims)(
       await outage.slow(700);
       const batch = await outage.submit(survivor);
       await outage.untilAnswered(survivor, batch, 0.3);
+      // What lies in its queue then is stale when it comes back.
+      const held = await outage.world.core.sites.get(victim)!.work.depth();
+      expect(held.visible + held.inFlight).toBeGreaterThan(0);
       outage.world.kill(victim);
       await outage.untilState(victim, 'fenced', survivor);
       await outage.world.restart(victim);
-      const held = await outage.world.core.sites.get(victim)!.work.depth();
-      expect(held.visible + held.inFlight).toBeGreaterThan(0);
       await outage.expectComplete(survivor, batch);
       await outage.untilReturned(victim);
       await outage.untilConverged();
