@@ -81,9 +81,11 @@ export async function killCloud(
     const say = (line: Text) => progress.note(text`  ${`+${seconds(afterMs)}`.padStart(8)}  ${line}`);
     const status = takeover.fencedMs === null ? await survivor.ops.status().catch(() => undefined) : undefined;
     const site = status?.sites.find((one) => one.site === victim);
-    if (takeover.detectedMs === null && site !== undefined && site.accusers.length > 0) {
+    // Its own observer accuses it by silence, and only together with somebody who looked.
+    const accusers = site?.accusers.filter((place) => place !== victim) ?? [];
+    if (takeover.detectedMs === null && accusers.length > 0) {
       takeover.detectedMs = afterMs;
-      say(text`${site.accusers.join(' and ')} hold ${victim} down: ${site.causes.join(', ')}`);
+      say(text`seen to be down by ${accusers.join(' and ')}: ${site!.causes.join(', ')}`);
     }
     if (takeover.fencedMs === null && status !== undefined && status.epoch > epoch && site?.state === 'fenced') {
       takeover.fencedMs = afterMs;

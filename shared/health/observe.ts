@@ -7,7 +7,7 @@ import type { DurationMs, EpochMs } from '../units.ts';
 import { type CanaryJob, type CanaryMemory, type CanaryTurn, tendCanary } from './canary.ts';
 import { judgeAll } from './judge-all.ts';
 import { listObservers, readObservations, type SeenBefore, writeObservation } from './observation.ts';
-import { type Looks, probeModels, probeReferences, probeSite, type SiteLook } from './probe.ts';
+import { type Looks, lookMs, probeModel, probeReferences, probeSite, type SiteLook } from './probe.ts';
 import { backlogOf, nextSample, type OpenBatch, type ProgressSample, progressReadings, unplanned } from './progress.ts';
 import {
   type Backlog,
@@ -43,6 +43,10 @@ export interface ObserveMemory {
   canaries: Map<SiteId, CanaryMemory>;
   /** Last look at each model, and how it went. */
   models: Map<string, Reading>;
+  /** Looks at models that are under way, by alias: a slow one holds no tick up. */
+  modelLooks: Map<string, Promise<void>>;
+  /** Looks at models that ended since the last tick. */
+  modelReadings: Reading[];
   /** How each model is asked, from the batches that want it. */
   endpoints: Map<string, Endpoint>;
   referencesAt?: EpochMs;
@@ -59,6 +63,8 @@ export function observeMemory(): ObserveMemory {
     etags: new Map(),
     canaries: new Map(),
     models: new Map(),
+    modelLooks: new Map(),
+    modelReadings: [],
     endpoints: new Map(),
   };
 }
@@ -220,7 +226,8 @@ function lookAtProgress(
 
 /**
  * Models are asked where their work waits and does not move, and where they did not answer before; a canary asks the
- * others often enough. Only the home's own: each cloud knows best what serves it.
+ * others often enough. One whose lines were answered of late need not be asked: work that is done beats any look. Only
+ * the home's own: each cloud knows best what serves it.
  */
 async function lookAtModels(
   core: ObserveCore,
@@ -238,16 +245,36 @@ async function lookAtModels(
   );
   const ill = [...memory.models].flatMap(([alias, { outcome }]) => (outcome === 'ok' ? [] : [alias]));
   const judgedIll = memory.alone.flatMap((verdict) => (verdict.site === home ? verdict.models : []));
+  const isMoving = (alias: string) => (waiting.get(alias)?.answeredOfLate ?? 0) > 0;
   const due = [...new Set([...waiting.keys(), ...ill, ...judgedIll])].filter((alias) => {
     const last = memory.models.get(alias);
+    if (memory.modelLooks.has(alias) || isMoving(alias)) return false;
     if (last === undefined || last.outcome !== 'ok' || judgedIll.includes(alias)) return true;
     const isStuck = (waiting.get(alias)?.openLines ?? 0) > 0 && waiting.get(alias)!.answeredOfLate === 0;
     return isStuck || now - last.at >= modelPauseWindows * windowMs(profile);
   });
-  const models = due.map((alias) => ({ alias, endpoint: memory.endpoints.get(alias) ?? '/v1/chat/completions' }));
-  const readings = await probeModels(core, home, models, deps);
+  for (const alias of due) {
+    const endpoint = memory.endpoints.get(alias) ?? '/v1/chat/completions';
+    const look = probeModel(core, home, { alias, endpoint }, deps).then((reading) => {
+      memory.modelLooks.delete(alias);
+      if (reading !== undefined) memory.modelReadings.push(reading);
+    });
+    memory.modelLooks.set(alias, look);
+  }
+  await atMost(core, lookMs(core.settings), Promise.all(memory.modelLooks.values()));
+  const moving = [...waiting.keys()].filter(isMoving).map((subject): Reading => {
+    return { observer: deps.observer, site: home, signal: 'model', subject, at: now, outcome: 'ok' };
+  });
+  const readings = [...memory.modelReadings.splice(0), ...moving];
   for (const reading of readings) memory.models.set(reading.subject!, reading);
   return readings;
+}
+
+/** Waits for `task`, and no longer than `ms`; what it throws is its own business. */
+async function atMost({ clock }: Pick<Core, 'clock'>, ms: DurationMs, task: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([task, clock.sleep(ms, over.signal)]).catch(() => {});
+  over.abort();
 }
 
 async function lookAtReferences(

@@ -93,20 +93,20 @@ export async function probeSite(core: ProbeCore, site: Site, looks: Looks): Prom
   };
 }
 
-/** A one-token call of each of `models` at one site. Never rejects; nothing where the shell cannot call models. */
-export async function probeModels(
+/**
+ * A one-token call of one model at one site. Models are slow by nature, so it has four times the time of other looks.
+ * Never rejects; `undefined` where the shell cannot call models.
+ */
+export async function probeModel(
   core: ProbeCore,
   site: SiteId,
-  models: readonly ModelLook[],
-  { observer, probeModel }: Looks,
-): Promise<Reading[]> {
-  if (probeModel === undefined) return [];
-  return Promise.all(
-    models.map(async (model) => {
-      const look = await lookAt(core, model.alias, (signal) => probeModel(site, model, signal));
-      return reading({ observer, site, signal: 'model', subject: model.alias }, look);
-    }),
-  );
+  model: ModelLook,
+  { observer, probeModel: call }: Looks,
+): Promise<Reading | undefined> {
+  if (call === undefined) return undefined;
+  const boundMs = 4 * lookMs(core.settings);
+  const look = await lookAt(core, model.alias, (signal) => call(site, model, signal), boundMs);
+  return reading({ observer, site, signal: 'model', subject: model.alias }, look);
 }
 
 /** A look at every neutral place, noted under `site`: the home, or any where there is none. Never rejects. */
@@ -134,8 +134,13 @@ type LookCore = Pick<Core, 'clock' | 'settings'>;
 const lateBounds = 1.5;
 const observerLate = 'observer_late';
 
-function lookAt<T>(core: LookCore, where: string, call: (signal: AbortSignal) => Promise<T>): Promise<Look<T>> {
-  return take(core, () => inTime(core, where, call));
+function lookAt<T>(
+  core: LookCore,
+  where: string,
+  call: (signal: AbortSignal) => Promise<T>,
+  boundMs: DurationMs = lookMs(core.settings),
+): Promise<Look<T>> {
+  return take(core, () => inTime(core, where, call, boundMs));
 }
 
 async function take<T>({ clock }: LookCore, look: () => Promise<T>): Promise<Look<T>> {
@@ -150,9 +155,12 @@ async function take<T>({ clock }: LookCore, look: () => Promise<T>): Promise<Loo
 }
 
 /** @throws TransientError `observer_late`; what `call` throws */
-async function inTime<T>(core: LookCore, where: string, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const { clock, settings } = core;
-  const boundMs = lookMs(settings);
+async function inTime<T>(
+  { clock, settings }: LookCore,
+  where: string,
+  call: (signal: AbortSignal) => Promise<T>,
+  boundMs: DurationMs = lookMs(settings),
+): Promise<T> {
   const from = clock.now();
   try {
     return await withDeadline(clock, boundMs, where, call);
