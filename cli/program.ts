@@ -6,6 +6,7 @@ import { addDemo } from './commands/demo.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addExplain } from './commands/explain.ts';
 import { addFault } from './commands/fault.ts';
+import { addObserve } from './commands/observe.ts';
 import { addResults } from './commands/results.ts';
 import { addRunbook } from './commands/runbook.ts';
 import { addStatus } from './commands/status.ts';
@@ -61,6 +62,7 @@ export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
     addDoctor,
     addFault,
     addControl,
+    addObserve,
     addRunbook,
     addDemo,
   ])

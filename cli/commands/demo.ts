@@ -16,8 +16,8 @@ import { judge } from '../judge.ts';
 import { freePortBase, type LocalClouds, startClouds } from '../local-clouds.ts';
 import { table, text } from '../text.ts';
 
-/** Share of all lines that is answered when the cloud is killed. */
-const killAt = 0.2;
+/** Lines that are answered, and lines of its own that the cloud has open, when it is killed: in the middle of its work. */
+const killWhen = { answered: 100, open: 100 } as const;
 
 export interface DemoConfig {
   /** Kept afterwards; absent: a temporary folder, removed at the end. */
@@ -135,7 +135,7 @@ async function run(
     const victim = (now: readonly BatchObject[]) => config.victim ?? victimOf(now);
     const isMidway = (now: readonly BatchObject[]) => {
       const answered = now.reduce((sum, { request_counts: { completed } }) => sum + completed, 0);
-      return answered >= killAt * 1_000 && openLinesOf(now, victim(now)) > 0;
+      return answered >= killWhen.answered && openLinesOf(now, victim(now)) >= killWhen.open;
     };
     const before = await watchAll(client, batches, patienceMs, context, { done: isMidway });
     const killed = victim(before);

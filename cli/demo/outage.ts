@@ -21,7 +21,7 @@ export interface Takeover {
 }
 
 /** Models answer this slowly while the demo runs, so that a cloud can be killed in the middle of its work. */
-const latencyMs = 2_500;
+const latencyMs = 4_000;
 
 /** Slows the local model servers down; a model server of the user's own is left alone. */
 export async function slowModels(portBase: number): Promise<void> {
