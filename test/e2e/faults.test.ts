@@ -1,5 +1,11 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { localConfig } from '../../local/config.ts';
 import { type FaultControl, faultControl } from '../../local/faults/index.ts';
+import { identityOf } from '../../local/identity.ts';
+import { observationKey } from '../../shared/journal/keys.ts';
+import { holdfast } from './files.ts';
 import { bootMs, childrenOf, startClouds, type TestClouds, until } from './support.ts';
 
 const limitMs = 240_000;
@@ -55,6 +61,30 @@ async function statusOf(cloud: Cloud, id: string): Promise<string> {
 
 const completed = (cloud: Cloud, id: string) =>
   until(async () => ((await statusOf(cloud, id)) === 'completed' ? true : undefined), `${id} is completed`, limitMs);
+
+test(
+  'holdfast observe --once, from a third place: both clouds are healthy, as it writes to every store',
+  async () => {
+    const { source, environment } = localConfig('observer', local.ports, identityOf(local.dataDir));
+    const file = join(local.dataDir, 'third.config.json');
+    writeFileSync(file, JSON.stringify(source));
+    const ended = await holdfast(['observe', '--once', '--json', '--name', 'third', '--config', file], environment);
+    expect({ code: ended.code, stderr: ended.code === 0 ? '' : ended.stderr }).toEqual({ code: 0, stderr: '' });
+    const verdicts = ended.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(
+      verdicts
+        .filter(({ health }) => health === 'healthy')
+        .map(({ site }) => site)
+        .sort(),
+    ).toEqual(['aws', 'azure']);
+    for (const { state } of [...local.core.sites.values(), local.core.witness!])
+      expect(await state.head(observationKey('third'))).toBeDefined();
+  },
+  limitMs,
+);
 
 test(
   "a store that refuses: its cloud's door says 503 as OpenAI does, the other answers, and all is well without help",

@@ -57,9 +57,12 @@ export interface Finished {
 }
 
 /** Runs the `holdfast` command as people do: `bin/holdfast.mjs` in a process of its own. */
-export function holdfast(args: readonly string[]): Promise<Finished> {
+export function holdfast(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
   const bin = resolve(import.meta.dirname, '../../bin/holdfast.mjs');
-  const child = spawn(process.execPath, [bin, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [bin, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
   const heard = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const)
     child[name].setEncoding('utf8').on('data', (text: string) => {

@@ -13,6 +13,7 @@ import type { Core } from '../../shared/core.ts';
 export interface TestClouds {
   clouds: LocalClouds;
   ports: LocalPorts;
+  dataDir: string;
   core: Core;
   client(cloud: 'aws' | 'azure'): OpenAI;
   /** `kill -9` of a cloud: its services and its functions, all at once. */
@@ -36,6 +37,7 @@ export async function startClouds(): Promise<TestClouds> {
   return {
     clouds,
     ports,
+    dataDir,
     core,
     client: (cloud) => new OpenAI({ baseURL: clouds[cloud]!.api, apiKey: clouds.key, maxRetries: 4 }),
     kill(cloud) {

@@ -9,8 +9,10 @@ test.each(victims)(
       const survivor = other(victim);
       await outage.homeIs(victim);
       await outage.slow(700);
-      const batch = await outage.submit(survivor);
-      await outage.untilAnswered(survivor, batch, 0.2);
+      // More than its workers take in hand at a time: what they have, they still finish.
+      const batches = [];
+      for (let i = 0; i < 4; i++) batches.push(await outage.submit(survivor));
+      await outage.untilAnswered(survivor, batches[0]!, 0.2);
       const { epoch } = await outage.control();
       const frozenAt = Date.now();
       await faults.inject({ site: victim, service: 'functions', kind: 'freeze', ttlMs: lastingMs });
@@ -18,8 +20,9 @@ test.each(victims)(
       const entry = (await outage.log()).findLast(({ changes }) => changes.some((one) => one.includes('→ fenced')))!;
       expect(entry.reason).toContain('trigger-detached');
       expect(entry.evidence.join(' ')).toMatch(/progress|canary/);
-      await outage.expectComplete(survivor, batch);
-      const rtoMs = (await outage.firstRedriven(survivor, batch, epoch)) - frozenAt;
+      for (const batch of batches) await outage.expectComplete(survivor, batch);
+      const first = await Promise.all(batches.map((batch) => outage.firstRedriven(survivor, batch, epoch)));
+      const rtoMs = Math.min(...first) - frozenAt;
       console.log(`pollers of ${victim} frozen: first redriven result after ${rtoMs} ms`);
       expect(rtoMs).toBeLessThan(60_000);
     }),
