@@ -1,8 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
 import { readObservations, writeObservation } from '../../../shared/health/observation.ts';
+import { probeSite } from '../../../shared/health/probe.ts';
 import type { Observation } from '../../../shared/health/types.ts';
 import { batchesPrefix, observationKey } from '../../../shared/journal/keys.ts';
+import type { Clock } from '../../../shared/ports/clock.ts';
 import { Watched } from './watched.ts';
 
 const minute = 60_000;
@@ -60,6 +62,45 @@ describe('two monitors', () => {
     }
     expect(watched.verdict('aws', 'aws')?.causes).toEqual(['trigger-detached']);
     expect(third).toEqual(['trigger-detached']);
+  });
+
+  test('one canary that is lost accuses nobody: its site stays healthy, and the next one comes through', async () => {
+    const watched = await new Watched().begin();
+    await watched.run(10 * minute);
+    const { world } = watched;
+    let lost = 0;
+    world.aws.queueFaults.after = async (op) => {
+      // The pointer of one canary was taken, and is gone.
+      if (op !== 'send' || lost > 0) return;
+      lost += 1;
+      const messages = await world.aws.intake.receive({ max: 10 });
+      for (const message of messages) await world.aws.intake.complete(message);
+    };
+    const healths = new Set<string | undefined>();
+    await watched.run(30 * minute, () => {
+      for (const observer of ['aws', 'azure']) healths.add(watched.verdict(observer, 'aws')?.health);
+      return false;
+    });
+    expect(lost).toBe(1);
+    expect([...healths]).toEqual(['healthy']);
+  });
+
+  test('a model that takes longer than a tick is not down, and holds no tick up', async () => {
+    const watched = await new Watched({ health: 'fast', tickMs: 2_000 }).begin();
+    await watched.run(2 * minute);
+    const { world } = watched;
+    // Nobody works it off, so that the model is asked in each tick, and it takes five seconds for a token.
+    watched.polling = ['azure'];
+    watched.modelMs = 5_000;
+    await world.accept({ home: 'aws', lines: 10 });
+    await world.serve('aws', 'intake');
+    const models = new Set<string>();
+    await watched.run(minute / 2, () => {
+      for (const model of watched.verdict('aws', 'aws')?.models ?? []) models.add(model);
+      return false;
+    });
+    expect(watched.modelCalls).toBeGreaterThan(0);
+    expect([...models]).toEqual([]);
   });
 
   test('when somebody polls again the late canary comes through, and the site is healthy after its hold-down', async () => {
@@ -149,6 +190,38 @@ describe('two monitors', () => {
       since: before.since,
       holdUntil: before.holdUntil,
     });
+  });
+});
+
+describe('a look', () => {
+  /** A clock of a process that is starved: whatever it sleeps takes three times as long. */
+  const starved = (clock: Clock): Clock => ({
+    now: () => clock.now(),
+    sleep: (ms, signal) => clock.sleep(3 * ms, signal),
+  });
+  const readingsUnder = async (clock: (clock: Clock) => Clock) => {
+    const watched = await new Watched().begin();
+    const { world } = watched;
+    world.azure.faults.set('all', { delayMs: 600_000 });
+    const core = { ...world.core('aws'), clock: clock(world.clock) };
+    const look = await world.settled(probeSite(core, world.azure.site, watched.deps('aws', 'aws')));
+    return look.readings.filter(({ signal }) => signal.startsWith('store'));
+  };
+
+  test('that ran out of time accuses the site', async () => {
+    const outcomes = (await readingsUnder((clock) => clock)).map(({ outcome, code }) => [outcome, code]);
+    expect(outcomes).toEqual([
+      ['failed', 'timeout'],
+      ['failed', 'timeout'],
+    ]);
+  });
+
+  test('that this very process was too late to keep says nothing', async () => {
+    const outcomes = (await readingsUnder(starved)).map(({ outcome, code }) => [outcome, code]);
+    expect(outcomes).toEqual([
+      ['unknown', 'observer_late'],
+      ['unknown', 'observer_late'],
+    ]);
   });
 });
 

@@ -22,6 +22,8 @@ export class Watched {
   patient = true;
   seen: readonly SeenObservation[] = [];
   modelCalls = 0;
+  /** What a model takes for a token. */
+  modelMs = 0;
   readonly #third: ObserveMemory = observeMemory();
 
   constructor(settings: Partial<Settings> = {}) {
@@ -46,6 +48,7 @@ export class Watched {
       },
       probeModel: async (site, { alias }) => {
         this.modelCalls += 1;
+        if (this.modelMs > 0) await this.world.clock.sleep(this.modelMs);
         const code = this.broken.models.get(`${site} ${alias}`);
         if (code === 'throttled') throw new TransientError(code, 'slow down');
         if (code !== undefined) throw new SiteUnavailableError(code, 'gone', alias);

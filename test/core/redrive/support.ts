@@ -25,7 +25,11 @@ export function lighten(world: World, site: Cloud): void {
 }
 
 /** The next control entry, moved by hand. */
-export function setState(world: World, states: Partial<Record<Cloud, SiteState>>, more: Partial<ControlEntry> = {}) {
+export function setState(
+  world: World,
+  states: Partial<Record<Cloud, SiteState>>,
+  more: Partial<ControlEntry> = {},
+): ControlEntry {
   const epoch = world.control.epoch + 1;
   const sites = structuredClone(world.control.sites);
   for (const [id, state] of Object.entries(states)) {
@@ -33,6 +37,7 @@ export function setState(world: World, states: Partial<Record<Cloud, SiteState>>
     sites[id] = { ...site, state, fencedEpoch: state === 'fenced' ? epoch : site.fencedEpoch };
   }
   world.control = { ...world.control, epoch, sites, ...more };
+  return world.control;
 }
 
 export const failOver = (world: World, from: Cloud) => setState(world, { [from]: 'fenced', [other(from)]: 'active' });

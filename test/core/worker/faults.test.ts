@@ -6,6 +6,7 @@ import type { Delivery, Settlement } from '../../../shared/ports/delivery.ts';
 import { listAll } from '../../../shared/ports/object-store.ts';
 import { publishBatch, work } from '../../../shared/worker/index.ts';
 import { answered, deliveryOf, retried, seeded, World } from '../../support/world.ts';
+import { setState } from '../redrive/support.ts';
 
 type Placed = { tenant: string; batch: string };
 const idsOf = async (world: World, placed: Placed) => {
@@ -163,6 +164,22 @@ describe('working', () => {
     expect((await world.serve('aws', 'work')).toSorted()).toEqual(['deadLetter', 'deadLetter', 'giveBack']);
     await world.clock.advance(61_000);
     expect(await world.serve('aws', 'work')).toEqual(['giveBack']);
+  });
+
+  test('a pointer of a later epoch than its worker knows of is given back, and worked once that has learned', async () => {
+    const world = new World();
+    const before = setState(world, { aws: 'fenced' });
+    setState(world, { aws: 'active' });
+    const { tenant, batch } = await world.accept({ lines: 5 });
+    expect(tenant).toBeDefined();
+    const late = { ...world.newProcess('aws'), control: { current: async () => before } };
+    const [message] = await world.aws.intake.receive({ max: 1 });
+    const settled: string[] = [];
+    await world.settled(work(late, [deliveryOf(world.aws.intake, message!, settled as never)]));
+    expect(settled).toEqual(['giveBack']);
+    await world.clock.advance(world.settings.controlCacheMs);
+    await world.serveAll(['aws']);
+    expect(await world.publication('aws', { tenant, batch })).toMatchObject({ status: 'completed' });
   });
 
   test('F34 a stale pointer changes nothing but the queue it sits in', async () => {
