@@ -1,4 +1,4 @@
-import type { RateLimits } from '../inference/rate-limits.ts';
+import { pauseMsMax, type RateLimits } from '../inference/rate-limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import { AdaptiveLimit } from './adaptive-limit.ts';
@@ -37,7 +37,7 @@ export interface Grant {
 /** How a call ended. */
 export interface Ended {
   how: 'good' | 'neutral' | 'refused';
-  /** Nobody starts before that. Default 0. */
+  /** Nobody starts before that, 0 … 10 minutes. Default 0. */
   retryAfterMs?: DurationMs;
   rateLimits?: RateLimits;
   /** Tokens that it used in truth; absent where nobody said. */
@@ -111,7 +111,8 @@ export class Limiter {
     });
   }
 
-  done(grant: Grant, { how, retryAfterMs = 0, rateLimits, tokens }: Ended): void {
+  done(grant: Grant, { how, retryAfterMs: asked = 0, rateLimits, tokens }: Ended): void {
+    const retryAfterMs = Math.min(asked, pauseMsMax);
     const now = this.#clock.now();
     this.#running -= 1;
     this.#occupancy.note(this.#running, this.limit, now);

@@ -1,4 +1,4 @@
-import type { QuotaReading } from '../inference/rate-limits.ts';
+import { pauseMsMax, type QuotaReading } from '../inference/rate-limits.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 
 /** How long a reading holds that does not say when the quota is reset. */
@@ -14,7 +14,8 @@ export class Quota {
   #refillsAtOnce = false;
 
   /** @param spentBefore sum of everything sent up to the request that was answered, itself included */
-  note({ remaining, limit, resetMs = holdsMs }: QuotaReading, spentBefore: number, now: EpochMs): void {
+  note({ remaining, limit, resetMs: asked = holdsMs }: QuotaReading, spentBefore: number, now: EpochMs): void {
+    const resetMs = Math.min(asked, pauseMsMax);
     if (this.#reading !== undefined && spentBefore < this.#reading.spentBefore) return;
     const isEven = limit !== undefined && limit > remaining && resetMs > 0 && !this.#refillsAtOnce;
     const refillPerMs = isEven ? (limit - remaining) / resetMs : 0;
