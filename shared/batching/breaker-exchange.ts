@@ -48,14 +48,14 @@ export class BreakerExchange {
   /** Tells the others, without anybody waiting for it. Half open is no news: its time has come, that is all. */
   tell(lane: Lane, state: BreakerState): void {
     if (this.#isAdopting || state.kind === 'halfOpen') return;
-    const now = this.#clock.now();
+    const now = Math.round(this.#clock.now());
     const { ceiling } = lane.limiter;
     const note: BreakerNote = {
       site: this.#site,
       backend: lane.route.backend.name,
       model: lane.route.model,
       state: state.kind,
-      since: state.kind === 'open' ? state.since : now,
+      since: state.kind === 'open' ? Math.round(state.since) : now,
       until: state.kind === 'open' ? Math.round(state.until) : now,
       cause: state.kind === 'open' ? state.cause : 'backend',
       reason: state.kind === 'open' ? state.reason.slice(0, 200) : '',

@@ -73,7 +73,7 @@ export class Breaker {
     if (state.kind === 'open') return;
     if (state.kind === 'closed' && state.failures + 1 < failuresMax)
       this.#state = { kind: 'closed', failures: state.failures + 1 };
-    else this.open(cause, reason, now, now + this.#pauseMs() * (0.8 + 0.4 * this.#random()), state);
+    else this.open(cause, reason, now, now + Math.round(this.#pauseMs() * (0.8 + 0.4 * this.#random())), state);
   }
 
   /** The probe ended without telling anything: cut off, or throttled. */

@@ -11,8 +11,12 @@ export interface Gathered {
   items: number;
 }
 
-/** Up to this share of places taken, calls wait as long as they may; beyond it ever less, and not at all where all are. */
+/** Up to this share of places taken, calls wait as long as they may; beyond it ever less. */
 const crowdedFrom = 0.5;
+/** However crowded, a call waits for this part of what it costs by itself: waiting that long can at most double its cost. */
+const leastWait = 0.8;
+/** Longer than this is not slept at a time: timers of 2^31 ms and more ring at once. */
+const sleepMsMax = 2 ** 30;
 
 /**
  * The moment at which a call must go. With slack it waits for more to share it, at most `lingerMs` from its first item;
@@ -32,7 +36,9 @@ export function dueAt(
   const step = 2 ** Math.max(0, Math.floor(Math.log2(Math.max(1, items))) - 3);
   const rounded = Math.ceil(items / step) * step;
   const slackMs = Math.min(lingerMs, deadline - cost.atMost(rounded) - since);
-  return occupancy >= 1 ? since : since + slackMs * Math.min(1, (1 - occupancy) / (1 - crowdedFrom));
+  const leastMs = Math.min(leastWait * cost.expect(0), lingerMs, deadline - cost.expect(rounded) - since);
+  const patience = Math.min(1, (1 - occupancy) / (1 - crowdedFrom));
+  return since + Math.max(leastMs, patience > 0 ? slackMs * patience : 0);
 }
 
 export interface CoalescerOptions<T> {
@@ -142,7 +148,9 @@ export class Coalescer<T extends Size & { deadline: EpochMs }> {
       this.#timer = undefined;
       this.look();
     };
-    clock.sleep(Math.max(0, at - clock.now()), timer.cancel.signal).then(ring, () => {});
+    clock
+      .sleep(Math.min(sleepMsMax, Math.max(0, Math.ceil(at - clock.now()))), timer.cancel.signal)
+      .then(ring, () => {});
   }
 
   #dueAt(): EpochMs {

@@ -145,7 +145,7 @@ export class Lane {
       if (reply.kind === 'timeout' && clock.now() >= startBy) return 'deadline';
       if (sortFault(reply) !== 'backend' || tries >= triesMax) return reply;
       const retryAfterMs = 'retryAfterMs' in reply ? (reply.retryAfterMs ?? 0) : 0;
-      const pause = Math.max(retryAfterMs, random() * Math.min(500 * 2 ** tries, 30_000));
+      const pause = Math.round(Math.max(retryAfterMs, random() * Math.min(500 * 2 ** tries, 30_000)));
       if (clock.now() + pause >= startBy) return reply;
       await clock.sleep(pause);
     }

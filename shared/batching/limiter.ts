@@ -202,6 +202,6 @@ export class Limiter {
       this.#timer = undefined;
       this.#serve();
     };
-    this.#clock.sleep(Math.max(1, at - this.#clock.now()), timer.cancel.signal).then(look, () => {});
+    this.#clock.sleep(Math.max(1, Math.ceil(at - this.#clock.now())), timer.cancel.signal).then(look, () => {});
   }
 }
