@@ -86,7 +86,7 @@ export class Coalescer<T extends Size & { deadline: EpochMs }> {
   }
 
   add(item: T): void {
-    this.#take(item, this.#options.clock.now());
+    this.#take(item, undefined);
     const { itemsMax, weightMax } = this.#options;
     if (this.#state.items < itemsMax && this.#state.weight < weightMax) this.#arm();
     else if (!this.#isFullNoted) {
@@ -112,10 +112,11 @@ export class Coalescer<T extends Size & { deadline: EpochMs }> {
     if (this.#gathered.length > 0) this.#send('flushed');
   }
 
-  #take(item: T, now: EpochMs): void {
+  /** @param since when it came; default now */
+  #take(item: T, since: EpochMs | undefined): void {
     const state = this.#state;
     if (this.#gathered.length === 0) {
-      state.since = now;
+      state.since = since ?? this.#options.clock.now();
       state.deadline = item.deadline;
       state.items = 0;
       state.weight = 0;

@@ -66,6 +66,8 @@ export class Limiter {
   #running = 0;
   #spent = { requests: 0, tokens: 0 };
   #cutAt = Number.NEGATIVE_INFINITY;
+  /** When most of the limit was in use last. */
+  #usedAt = Number.NEGATIVE_INFINITY;
   #notBefore: EpochMs = 0;
   /** The one timer under way, and when it rings. */
   #timer: { at: EpochMs; cancel: AbortController } | undefined;
@@ -120,10 +122,9 @@ export class Limiter {
       this.#budgets.tokens?.correct(grant.tokens, tokens);
       this.#spent.tokens += tokens - grant.tokens;
     }
-    if (rateLimits?.requests) this.#quotas.requests.note(rateLimits.requests, grant.spent.requests, now);
-    if (rateLimits?.tokens) this.#quotas.tokens.note(rateLimits.tokens, grant.spent.tokens, now);
     if (how === 'good') {
-      if (grant.running >= this.limit * 0.75) this.#concurrency.good();
+      // Whoever does not use what he has need not be given more.
+      if (this.#usedAt >= grant.startedAt) this.#concurrency.good();
       this.#pace.good(grant.waited, now);
     }
     // One overload is answered once: calls that were under way with it say nothing about what was done about it.
@@ -135,6 +136,9 @@ export class Limiter {
       else this.#concurrency.refused(grant.running - 1);
     }
     this.#notBefore = Math.max(this.#notBefore, now + retryAfterMs);
+    // After the refusal: it says what was wrong with the readings before.
+    if (rateLimits?.requests) this.#quotas.requests.note(rateLimits.requests, grant.spent.requests, now);
+    if (rateLimits?.tokens) this.#quotas.tokens.note(rateLimits.tokens, grant.spent.tokens, now);
     this.#serve();
   }
 
@@ -182,6 +186,7 @@ export class Limiter {
 
   #grant({ tokens, waited }: Waiting, now: EpochMs): Grant {
     this.#running += 1;
+    if (this.#running >= 0.75 * this.limit) this.#usedAt = now;
     this.#occupancy.note(this.#running, this.limit, now);
     this.#spent.requests += 1;
     this.#spent.tokens += tokens;
