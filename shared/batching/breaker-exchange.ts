@@ -7,6 +7,8 @@ import type { Lane } from './lane.ts';
 /** The word of another process is not waited for longer: lines are worth more. */
 const readMs: DurationMs = 1_000;
 
+const ceilingPauseMs: DurationMs = 60_000;
+
 /** What this process takes over from the breakers of others, and tells them of its own. */
 export class BreakerExchange {
   readonly #board: BreakerBoard;
@@ -16,6 +18,7 @@ export class BreakerExchange {
   #notes: readonly BreakerNote[] = [];
   /** The newest note that was taken over, by site, backend and model. */
   readonly #taken = new Map<string, EpochMs>();
+  readonly #ceilings = new Map<Lane, { ceiling: number; at: EpochMs }>();
   /** A change that was taken over is not told again. */
   #isAdopting = false;
 
@@ -64,6 +67,17 @@ export class BreakerExchange {
     };
     this.#taken.set(nameOf(note), now);
     void this.#board.write(note).catch(() => {});
+  }
+
+  /** Tells where the server's ceiling was met, if that is news: at most once a minute. At the end of a run. */
+  tellCeiling(lane: Lane): void {
+    const now = this.#clock.now();
+    const { ceiling } = lane.limiter;
+    if (ceiling === undefined || lane.breaker.at(now).kind !== 'closed') return;
+    const told = this.#ceilings.get(lane);
+    if (told !== undefined && (now - told.at < ceilingPauseMs || Math.abs(ceiling / told.ceiling - 1) < 0.25)) return;
+    this.#ceilings.set(lane, { ceiling, at: now });
+    this.tell(lane, { kind: 'closed', failures: 0 });
   }
 
   #adoptFor(lane: Lane): void {

@@ -75,6 +75,7 @@ class Engine implements BatchingCore {
         run.isBelieved = await lane.isBelieved(job.deadline);
     });
     run.isOver = true;
+    this.#exchange?.tellCeiling(lane);
     const { ends, isBelieved } = run;
     if (!isBelieved && ends.some((end) => end !== undefined && isAccused(end)))
       this.#options.log.warn('refusals.doubted', { backend: route.backend.name, model: route.model });

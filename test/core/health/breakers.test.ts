@@ -140,6 +140,37 @@ describe('breakers of two sites', () => {
     expect(atOnce).toBe(1);
   });
 
+  test('what a server bears at once, one process finds out; the next begins with that, on a redrive too', async () => {
+    let [running, most] = [0, 0];
+    const started = (core: Core) =>
+      createBatchingCore({
+        site: core.self,
+        route: () => ({
+          backend: {
+            name: 'vendor',
+            async call() {
+              most = Math.max(most, ++running);
+              const isOver = running > 4;
+              await world.clock.sleep(100);
+              running -= 1;
+              return isOver ? { kind: 'answered', status: 429, body: {} } : good;
+            },
+          },
+          model: 'm-1',
+        }),
+        clock: world.clock,
+        random: seeded(3),
+        ids: core.ids,
+        log: core.log,
+        breakers: breakerBoard(core),
+      });
+    await run(started(world.newProcess('aws')), minute, 200);
+    expect(most).toBeGreaterThanOrEqual(16);
+    most = 0;
+    expect(await run(started(world.newProcess('aws')), 2_000, 20)).toBe(20);
+    expect(most).toBeLessThanOrEqual(5);
+  });
+
   test('a form of it that this process does not know costs the observation nothing else', async () => {
     const core = world.newProcess('aws');
     const text = {
