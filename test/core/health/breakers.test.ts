@@ -18,11 +18,16 @@ describe('breakers of two sites', () => {
   const broken: BackendReply = { kind: 'answered', status: 500, body: {} };
   /** Calls made by each process. */
   let calls: Map<string, number>;
+  /** Calls under way at each start of one, itself included. */
+  let starts: number[];
+  let underWay: number;
 
   beforeEach(() => {
     world = new World();
     reply = broken;
     calls = new Map();
+    starts = [];
+    underWay = 0;
   });
 
   function worker(name: string, core: Core): BatchingCore {
@@ -31,7 +36,9 @@ describe('breakers of two sites', () => {
       name: 'vendor',
       async call() {
         calls.set(name, (calls.get(name) ?? 0) + 1);
+        starts.push(++underWay);
         await clock.sleep(10);
+        underWay -= 1;
         return reply;
       },
     };
@@ -87,7 +94,9 @@ describe('breakers of two sites', () => {
     const first = worker('first', world.newProcess('aws'));
     await run(first, minute);
     reply = good;
+    starts = [];
     expect(await run(first, 2 * minute)).toBe(20);
+    expect(Math.max(...starts.slice(0, 7))).toBeLessThanOrEqual(4);
     expect(await readBreakers(world.newProcess('aws'), world.aws.site)).toMatchObject([{ state: 'closed' }]);
     expect(await run(worker('second', world.newProcess('aws')), 5_000)).toBe(20);
   });
