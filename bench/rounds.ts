@@ -25,7 +25,6 @@ export async function roundsAsync(
   for (const name of names) await rivals[name]!();
   for (let round = 0; round < count; round++)
     for (const name of round % 2 === 0 ? names : names.toReversed()) {
-      globalThis.gc?.();
       const from = process.cpuUsage();
       await rivals[name]!();
       const { user, system } = process.cpuUsage(from);

@@ -176,7 +176,7 @@ async function lookAtBreakers(
   backlog: Observation['backlog'],
 ): Promise<BreakerNote[]> {
   const site = home === null ? undefined : core.sites.get(home);
-  const isWorking = backlog.some((one) => one.site === home && one.openLines > 0);
+  const isWorking = backlog.some((one) => one.site === home);
   if (site === undefined || (!isWorking && memory.breakers.length === 0)) return [];
   memory.breakers = await readBreakers(core, site);
   return memory.breakers;
