@@ -89,12 +89,14 @@ class SqsDelivery implements Delivery {
   }
 
   /** False, and a log line, where the call fails. */
-  #attempt(call: (queue: Queue, message: LeasedMessage) => Promise<boolean>): Promise<boolean> {
+  async #attempt(call: (queue: Queue, message: LeasedMessage) => Promise<boolean>): Promise<boolean> {
     const { queueOf, leasedMessage, log } = this.#shell;
     const queue = queueOf(this.#record);
-    return call(queue, leasedMessage(this.#record)).catch((error: unknown) => {
+    try {
+      return await call(queue, leasedMessage(this.#record));
+    } catch (error) {
       log.warn('lease.failed', { queue: queue.name, error: String((error as Error)?.message).slice(0, 200) });
       return false;
-    });
+    }
   }
 }
