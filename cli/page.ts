@@ -13,6 +13,7 @@ export function pageLines(page: StatusAnswer, styles: Styles): Text[] {
     ...page.evidence.slice(0, 6).map((sentence) => text`  ${dim(sentence)}`),
     text``,
     ...table(page.sites.map((site) => siteRow(site, styles))),
+    ...breakerLines(page, styles),
     ...page.moves.map((move) => text`${yellow('moved')}  ${move}`),
     ...redriveLines(page),
     text`${dim(`entry ${page.epoch} of ${changed.at}, by ${changed.actor}: ${changed.reason}`)}`,
@@ -48,6 +49,16 @@ function redriveLines({ redrive }: StatusAnswer): Text[] {
       ? []
       : [text`redrive to ${site}: ${redriven} pointers sent, ${left} to go${left > 0 ? ` (${lines} lines)` : ''}`],
   );
+}
+
+/** What is held off now; one that closed again needs nobody. */
+function breakerLines({ breakers }: StatusAnswer, { yellow }: Styles): Text[] {
+  return (breakers ?? [])
+    .filter(({ state }) => state === 'open')
+    .map(
+      ({ site, backend, model, since, until, reason }) =>
+        text`${yellow('held off')}  ${model} of ${backend} at ${site} since ${since}, tried again at ${until}: ${reason}`,
+    );
 }
 
 const witnessWords = {

@@ -1,3 +1,4 @@
+import { pause } from './clock.ts';
 import { UnreachableError } from './errors.ts';
 import { createFailover, type FailoverOptions } from './failover.ts';
 import { type Call, Http } from './http.ts';
@@ -18,6 +19,8 @@ import type {
 } from './types.ts';
 import { type Uploaded, type UploadOptions, uploadTo } from './upload.ts';
 
+export { type EnqueueCode, EnqueueError } from './enqueue-error.ts';
+export { type Enqueued, Enqueuer, type EnqueuerOptions, type Job } from './enqueuer.ts';
 export { type Attempt, HoldfastApiError, reasonOf, UnreachableError } from './errors.ts';
 export { type FailoverOptions, failoverFetch } from './failover.ts';
 export type {
@@ -241,19 +244,4 @@ function queryOf({ limit, after }: ListOptions): string {
 
 function signalOf({ signal }: CallOptions): { signal?: AbortSignal } {
   return signal === undefined ? {} : { signal };
-}
-
-function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) return reject(signal.reason);
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal!.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', stop);
-      resolve();
-    }, ms);
-    signal?.addEventListener('abort', stop, { once: true });
-  });
 }

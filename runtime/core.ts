@@ -1,6 +1,7 @@
 import { backendFor, type Environment, type HoldfastConfig, modelCatalog } from '../shared/config/index.ts';
 import { controlView } from '../shared/control/log.ts';
 import type { Core } from '../shared/core.ts';
+import type { BreakerCore } from '../shared/health/breakers.ts';
 import type { Backend } from '../shared/inference/backend.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { Site, SiteId, Stores } from '../shared/ports/site.ts';
@@ -61,7 +62,7 @@ export async function assembleCore<S extends Site>(
     core: {
       ...base,
       control: controlView(base),
-      batching: lazyPort({}, () => batchingCore(config, log)),
+      batching: lazyPort({}, () => batchingCore(config, base)),
       callbacks: lazyPort({}, () => callbacks(config, log)),
     },
     own: sites.get(config.self)!,
@@ -69,9 +70,10 @@ export async function assembleCore<S extends Site>(
 }
 
 /** Loaded by the first chunk: the front door and the monitor call no model. */
-async function batchingCore(config: HoldfastConfig, log: Log) {
-  const [{ createBatchingCore }, { openAiBackend }] = await Promise.all([
+async function batchingCore(config: HoldfastConfig, core: BreakerCore) {
+  const [{ createBatchingCore }, { breakerBoard }, { openAiBackend }] = await Promise.all([
     import('../shared/batching/engine.ts'),
+    import('../shared/health/breakers.ts'),
     import('../shared/inference/openai.ts'),
   ]);
   const { cloud } = config.sites[config.self]!;
@@ -93,7 +95,8 @@ async function batchingCore(config: HoldfastConfig, log: Log) {
     clock: systemClock,
     random: systemRandom,
     ids: systemIds,
-    log,
+    log: core.log,
+    breakers: breakerBoard(core),
   });
 }
 

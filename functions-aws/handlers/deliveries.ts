@@ -2,6 +2,7 @@ import type { SQSBatchResponse, SQSRecord } from 'aws-lambda';
 import type { Delivery, Settlement } from '../../shared/ports/delivery.ts';
 import type { Log } from '../../shared/ports/log.ts';
 import type { LeasedMessage, Queue } from '../../shared/ports/queue.ts';
+import type { DurationMs } from '../../shared/units.ts';
 
 /** The messages of one invocation, and what Lambda must be told when they are settled. */
 export interface SqsDeliveries {
@@ -21,34 +22,81 @@ export function sqsDeliveries(
   leasedMessage: (record: SQSRecord) => LeasedMessage,
   log: Log,
 ): SqsDeliveries {
-  const kept = new Set(records.map((record) => record.messageId));
-  const deliveries = records.map((record): Delivery => {
-    const queue = queueOf(record);
-    const message = leasedMessage(record);
-    /** False, and a log line, where the call fails. */
-    const attempt = (call: Promise<boolean>): Promise<boolean> =>
-      call.catch((error: unknown) => {
-        log.warn('lease.failed', { queue: queue.name, error: String((error as Error)?.message).slice(0, 200) });
-        return false;
-      });
-    let settled = false;
-    return {
-      body: record.body,
-      deliveryCount: message.deliveryCount,
-      extend: (leaseMs) => (settled ? Promise.resolve(false) : attempt(queue.extend(message, leaseMs))),
-      async settle(settlement: Settlement) {
-        if (settled) return;
-        settled = true;
-        if (settlement.kind === 'complete') kept.delete(record.messageId);
-        // Where this fails, the message comes back when its lease ends.
-        else if (settlement.kind === 'giveBack') await attempt(queue.giveBack(message, settlement.delayMs));
-        else if (await attempt(queue.deadLetter(message, settlement.reason, settlement.description)))
-          kept.delete(record.messageId);
-      },
-    };
-  });
+  const shell: Shell = { queueOf, leasedMessage, log };
+  const deliveries = records.map((record) => new SqsDelivery(record, shell));
   return {
     deliveries,
-    response: () => ({ batchItemFailures: [...kept].map((itemIdentifier) => ({ itemIdentifier })) }),
+    response: () => {
+      const batchItemFailures: SQSBatchResponse['batchItemFailures'] = [];
+      for (const { isKept, messageId } of deliveries) if (isKept) batchItemFailures.push({ itemIdentifier: messageId });
+      return { batchItemFailures };
+    },
   };
+}
+
+interface Shell {
+  queueOf(record: SQSRecord): Queue;
+  leasedMessage(record: SQSRecord): LeasedMessage;
+  log: Log;
+}
+
+/** Asks nothing of queue and lease before it needs them: most messages are completed by not being named. */
+class SqsDelivery implements Delivery {
+  /** Lambda must not delete it. */
+  isKept = true;
+  readonly #record: SQSRecord;
+  readonly #shell: Shell;
+  #isSettled = false;
+
+  constructor(record: SQSRecord, shell: Shell) {
+    this.#record = record;
+    this.#shell = shell;
+  }
+
+  get messageId(): string {
+    return this.#record.messageId;
+  }
+
+  get body(): string {
+    return this.#record.body;
+  }
+
+  get deliveryCount(): number {
+    return this.#shell.leasedMessage(this.#record).deliveryCount;
+  }
+
+  extend(leaseMs: DurationMs): Promise<boolean> {
+    if (this.#isSettled) return Promise.resolve(false);
+    return this.#attempt((queue, message) => queue.extend(message, leaseMs));
+  }
+
+  settle(settlement: Settlement): Promise<void> | undefined {
+    if (this.#isSettled) return undefined;
+    this.#isSettled = true;
+    if (settlement.kind !== 'complete') return this.#giveUp(settlement);
+    this.isKept = false;
+    return undefined;
+  }
+
+  async #giveUp(settlement: Exclude<Settlement, { kind: 'complete' }>): Promise<void> {
+    // Where this fails, the message comes back when its lease ends.
+    if (settlement.kind === 'giveBack')
+      await this.#attempt((queue, message) => queue.giveBack(message, settlement.delayMs));
+    else
+      this.isKept = !(await this.#attempt((queue, message) =>
+        queue.deadLetter(message, settlement.reason, settlement.description),
+      ));
+  }
+
+  /** False, and a log line, where the call fails. */
+  async #attempt(call: (queue: Queue, message: LeasedMessage) => Promise<boolean>): Promise<boolean> {
+    const { queueOf, leasedMessage, log } = this.#shell;
+    const queue = queueOf(this.#record);
+    try {
+      return await call(queue, leasedMessage(this.#record));
+    } catch (error) {
+      log.warn('lease.failed', { queue: queue.name, error: String((error as Error)?.message).slice(0, 200) });
+      return false;
+    }
+  }
 }

@@ -1,102 +1,212 @@
+import { pauseMsMax, type RateLimits } from '../inference/rate-limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
+import { AdaptiveLimit } from './adaptive-limit.ts';
+import { Bucket } from './bucket.ts';
+import { DeadlineHeap } from './deadline-heap.ts';
+import { Occupancy } from './occupancy.ts';
+import { Pace } from './pace.ts';
+import { Quota } from './quota.ts';
 
 export interface LimiterOptions {
   /** Calls at once to begin with. Default 16. */
   start?: number;
-  /** Never fewer; default 1. */
+  /** Never fewer calls at once. Default 1. */
   min?: number;
-  /** Never more; default 256. */
+  /** Never more calls at once. Default 256. */
   max?: number;
+  /** Budget of this process. Default: none. */
+  requestsPerMinute?: number;
+  /** Budget of this process, of what goes in and what comes out. Default: none. */
+  tokensPerMinute?: number;
 }
 
-/** A decrease is one answer to one overload: those that were under way with it do not count again. */
-const decreasePauseMs: DurationMs = 1000;
+/** Leave to start one call. Each needs one `done`. */
+export interface Grant {
+  /** As asked for. */
+  readonly tokens: number;
+  /** Calls under way when it started, itself included. */
+  readonly running: number;
+  readonly startedAt: EpochMs;
+  /** It had to wait for the end of other calls, or for its turn in time. */
+  readonly waited: boolean;
+  /** Requests and tokens sent so far, itself included. */
+  readonly spent: { readonly requests: number; readonly tokens: number };
+}
+
+/** How a call ended. */
+export interface Ended {
+  how: 'good' | 'neutral' | 'refused';
+  /** Nobody starts before that, 0 … 10 minutes. Default 0. */
+  retryAfterMs?: DurationMs;
+  rateLimits?: RateLimits;
+  /** Tokens that it used in truth; absent where nobody said. */
+  tokens?: number;
+}
+
+interface Waiting {
+  tokens: number;
+  deadline: EpochMs;
+  waited: boolean;
+  give(grant: Grant | undefined): void;
+}
 
 /**
- * Adaptive concurrency of one backend: additive increase (one more after as many good replies as are allowed at once),
- * multiplicative decrease (half after a throttle, at most once a second), and no start before a `Retry-After` has
- * passed. First come, first served.
+ * Says when the calls of one lane may start: adaptive concurrency, the budgets of the configuration, what the server says
+ * is left of its quotas, and no start before a `Retry-After` has passed. The earliest deadline goes first.
  */
 export class Limiter {
   readonly #clock: Clock;
-  readonly #min: number;
-  readonly #max: number;
-  #limit: number;
+  readonly #concurrency: AdaptiveLimit;
+  readonly #pace: Pace;
+  readonly #occupancy: Occupancy;
+  readonly #budgets: { requests: Bucket | undefined; tokens: Bucket | undefined };
+  readonly #quotas = { requests: new Quota(), tokens: new Quota() };
+  readonly #waiting = new DeadlineHeap<Waiting>();
   #running = 0;
-  #good = 0;
-  #lastDecrease = Number.NEGATIVE_INFINITY;
+  #spent = { requests: 0, tokens: 0 };
+  #cutAt = Number.NEGATIVE_INFINITY;
+  /** When most of the limit was in use last. */
+  #usedAt = Number.NEGATIVE_INFINITY;
   #notBefore: EpochMs = 0;
-  /** The one timer under way, cancelled when nobody waits any more. */
-  #timer: AbortController | undefined;
-  readonly #waiting: { give(granted: boolean): void; deadline: EpochMs }[] = [];
+  /** The one timer under way, and when it rings. */
+  #timer: { at: EpochMs; cancel: AbortController } | undefined;
 
   constructor(clock: Clock, options: LimiterOptions = {}) {
     this.#clock = clock;
-    this.#min = options.min ?? 1;
-    this.#max = options.max ?? 256;
-    this.#limit = options.start ?? 16;
+    const { start = 16, min = 1, max = 256 } = options;
+    this.#concurrency = new AdaptiveLimit({ start, min, max: Math.max(min, max), step: () => 1, firstCut: 0.9 });
+    const now = clock.now();
+    this.#pace = new Pace(now);
+    this.#occupancy = new Occupancy(now);
+    const bucket = (perMinute: number | undefined) =>
+      perMinute === undefined ? undefined : new Bucket(perMinute, now);
+    this.#budgets = { requests: bucket(options.requestsPerMinute), tokens: bucket(options.tokensPerMinute) };
   }
 
   /** Calls that may be under way at once now. */
   get limit(): number {
-    return Math.floor(this.#limit);
+    return Math.floor(this.#concurrency.value);
   }
 
-  /** True when a call may start; false if `deadline` passed before. Every true needs one `done`. */
-  acquire(deadline: EpochMs): Promise<boolean> {
-    if (this.#clock.now() >= deadline) return Promise.resolve(false);
+  /** No call has to end before the next one may start. */
+  get hasRoom(): boolean {
+    return this.#running < this.limit;
+  }
+
+  /** Share of the places taken of late, 0 … 1. */
+  get occupancy(): number {
+    return this.#occupancy.at(this.#clock.now());
+  }
+
+  /** Calls at once that the server is known to bear; `undefined` before the first refusal. */
+  get ceiling(): number | undefined {
+    return this.#concurrency.ceiling;
+  }
+
+  /** Leave to start a call of about `tokens`, in and out; `undefined` if `deadline` passes before. */
+  acquire(tokens: number, deadline: EpochMs): Promise<Grant | undefined> {
+    if (this.#clock.now() >= deadline) return Promise.resolve(undefined);
     return new Promise((give) => {
-      this.#waiting.push({ give, deadline });
+      this.#waiting.push({ tokens, deadline, waited: false, give });
       this.#serve();
     });
   }
 
-  /** A call ended. `retryAfterMs`: nobody starts before that. */
-  done(how: 'good' | 'neutral' | 'throttled', retryAfterMs: DurationMs = 0): void {
+  done(grant: Grant, { how, retryAfterMs: asked = 0, rateLimits, tokens }: Ended): void {
+    const retryAfterMs = Math.min(asked, pauseMsMax);
     const now = this.#clock.now();
     this.#running -= 1;
-    if (how === 'good' && ++this.#good >= this.#limit) {
-      this.#good = 0;
-      this.#limit = Math.min(this.#max, this.#limit + 1);
+    this.#occupancy.note(this.#running, this.limit, now);
+    if (tokens !== undefined) {
+      this.#budgets.tokens?.correct(grant.tokens, tokens);
+      this.#spent.tokens += tokens - grant.tokens;
     }
-    if (how === 'throttled') {
-      this.#notBefore = Math.max(this.#notBefore, now + retryAfterMs);
-      if (now - this.#lastDecrease >= decreasePauseMs) {
-        this.#lastDecrease = now;
-        this.#good = 0;
-        this.#limit = Math.max(this.#min, this.#limit / 2);
-      }
+    if (how === 'good') {
+      // Whoever does not use what he has need not be given more.
+      if (this.#usedAt >= grant.startedAt) this.#concurrency.good();
+      this.#pace.good(grant.waited, now);
     }
+    // One overload is answered once: calls that were under way with it say nothing about what was done about it.
+    if (how === 'refused' && grant.startedAt > this.#cutAt) {
+      this.#cutAt = now;
+      this.#quotas.requests.noteRefusal(this.#spent.requests, now);
+      this.#quotas.tokens.noteRefusal(this.#spent.tokens, now);
+      if (retryAfterMs > 0) this.#pace.refused(this.#running, now + retryAfterMs, now);
+      else this.#concurrency.refused(grant.running - 1);
+    }
+    this.#notBefore = Math.max(this.#notBefore, now + retryAfterMs);
+    // After the refusal: it says what was wrong with the readings before.
+    if (rateLimits?.requests) this.#quotas.requests.note(rateLimits.requests, grant.spent.requests, now);
+    if (rateLimits?.tokens) this.#quotas.tokens.note(rateLimits.tokens, grant.spent.tokens, now);
     this.#serve();
   }
 
+  /** After a recovery: begins with one call at once. */
+  ramp(): void {
+    this.#concurrency.ramp();
+  }
+
+  /** Begins where another process left off, unless this one knows better. */
+  startFrom(ceiling: number): void {
+    this.#concurrency.startFrom(ceiling);
+  }
+
   #serve(): void {
-    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+    for (let first = this.#waiting.head; first !== undefined; first = this.#waiting.head) {
       const now = this.#clock.now();
       const isLate = first.deadline <= now;
-      const mayStart = now >= this.#notBefore && this.#running < this.limit;
-      if (!isLate && !mayStart) {
-        this.#serveAt(now < this.#notBefore ? Math.min(this.#notBefore, first.deadline) : first.deadline);
-        return;
+      if (!isLate) {
+        const readyAt = this.#readyAt(first.tokens, now);
+        if (readyAt > now) {
+          first.waited = true;
+          this.#lookAgainAt(Math.min(readyAt, first.deadline));
+          return;
+        }
       }
-      this.#waiting.shift();
-      if (!isLate) this.#running += 1;
-      first.give(!isLate);
+      this.#waiting.pop();
+      first.give(isLate ? undefined : this.#grant(first, now));
     }
-    this.#timer?.abort();
+    this.#timer?.cancel.abort();
     this.#timer = undefined;
   }
 
-  /** One timer at a time: it looks again at the earliest moment at which something may change by itself. */
-  #serveAt(at: EpochMs): void {
-    if (this.#timer !== undefined) return;
-    const timer = new AbortController();
+  /** When the next call may start; infinite where only the end of another can tell. */
+  #readyAt(tokens: number, now: EpochMs): EpochMs {
+    if (!this.hasRoom) return Number.POSITIVE_INFINITY;
+    return Math.max(
+      this.#notBefore,
+      this.#pace.readyAt(now),
+      this.#budgets.requests?.readyAt(1, now) ?? now,
+      this.#budgets.tokens?.readyAt(tokens, now) ?? now,
+      this.#quotas.requests.readyAt(1, this.#spent.requests, now),
+      this.#quotas.tokens.readyAt(tokens, this.#spent.tokens, now),
+    );
+  }
+
+  #grant({ tokens, waited }: Waiting, now: EpochMs): Grant {
+    this.#running += 1;
+    if (this.#running >= 0.75 * this.limit) this.#usedAt = now;
+    this.#occupancy.note(this.#running, this.limit, now);
+    this.#spent.requests += 1;
+    this.#spent.tokens += tokens;
+    this.#pace.take(now);
+    this.#budgets.requests?.take(1, now);
+    this.#budgets.tokens?.take(tokens, now);
+    return { tokens, running: this.#running, startedAt: now, waited, spent: { ...this.#spent } };
+  }
+
+  /** One timer at a time, at the earliest moment at which something may change by itself. */
+  #lookAgainAt(at: EpochMs): void {
+    if (this.#timer !== undefined && this.#timer.at <= at) return;
+    this.#timer?.cancel.abort();
+    const timer = { at, cancel: new AbortController() };
     this.#timer = timer;
     const look = () => {
-      if (this.#timer === timer) this.#timer = undefined;
+      if (this.#timer !== timer) return;
+      this.#timer = undefined;
       this.#serve();
     };
-    this.#clock.sleep(Math.max(1, at - this.#clock.now()), timer.signal).then(look, () => {});
+    this.#clock.sleep(Math.max(1, Math.ceil(at - this.#clock.now())), timer.cancel.signal).then(look, () => {});
   }
 }

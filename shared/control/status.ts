@@ -1,3 +1,4 @@
+import type { BreakerNote } from '../batching/breaker.ts';
 import type { Cause, Health, SeenObservation } from '../health/types.ts';
 import type { ControlEntry, SiteState } from '../journal/facts.ts';
 import type { SiteId } from '../ports/site.ts';
@@ -57,6 +58,8 @@ export interface StatusPage {
   unread: number | null;
   /** Causes with a page: `holdfast runbook CAUSE`. */
   runbooks: Cause[];
+  /** Backends that are held off, or were until lately, as each site's own workers found them. */
+  breakers: (Omit<BreakerNote, 'since' | 'until' | 'at' | 'concurrency'> & { since: string; until: string })[];
   observers: { observer: string; at: string; silent: boolean; trustsItself: boolean }[];
   witness: 'answers' | 'silent' | 'none';
   /** What one store and a person decided and a majority decided otherwise; kept, for whoever acted on it. */
@@ -148,6 +151,7 @@ export function statusPage(input: StatusInput): StatusPage {
     batches: batches.slice(0, batchesShown),
     unread: open === undefined ? null : open.unread,
     runbooks: [...new Set(ill.flatMap(({ causes }) => causes))],
+    breakers: breakersOf(observations),
     observers: observations.map(({ observation, stale }) => ({
       observer: observation.observer,
       at: iso(observation.at),
@@ -157,6 +161,23 @@ export function statusPage(input: StatusInput): StatusPage {
     witness: !policy.hasWitness ? 'none' : isWitnessSeen(observations) ? 'answers' : 'silent',
     superseded: [...superseded],
   };
+}
+
+/** The word of each site's own observer; a silent one has none. */
+function breakersOf(observations: readonly SeenObservation[]): StatusPage['breakers'] {
+  return observations
+    .filter(({ stale }) => !stale)
+    .flatMap(({ observation: { home, breakers } }) => (breakers ?? []).filter(({ site }) => site === home))
+    .map(({ site, backend, model, state, since, until, cause, reason }) => ({
+      site,
+      backend,
+      model,
+      state,
+      since: iso(since),
+      until: iso(until),
+      cause,
+      reason,
+    }));
 }
 
 const rank: Record<Health, number> = { healthy: 0, unknown: 1, degraded: 2, down: 3 };

@@ -6,6 +6,7 @@ import { observationKey, observationsPrefix, observerPattern, sitePattern } from
 import { withDeadline } from '../ports/deadline.ts';
 import type { Stores } from '../ports/site.ts';
 import type { EpochMs } from '../units.ts';
+import { breakerNoteSchema } from './breaker-note.ts';
 import {
   causes,
   type HealthProfile,
@@ -68,6 +69,8 @@ const observationSchema = z.object({
       }),
     )
     .max(10_000),
+  // A later form of it, which this process does not know, must not cost it the rest.
+  breakers: z.array(breakerNoteSchema).max(200).optional().catch(undefined),
   readings: z.array(readingSchema).max(1000).optional(),
 });
 

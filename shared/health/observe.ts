@@ -1,9 +1,11 @@
+import type { BreakerNote } from '../batching/breaker.ts';
 import type { Core } from '../core.ts';
 import { codeOf } from '../errors.ts';
 import { type Endpoint, factVersion } from '../journal/facts.ts';
 import type { QueueDepth } from '../ports/queue.ts';
 import type { Site, SiteId } from '../ports/site.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
+import { readBreakers } from './breakers.ts';
 import { type CanaryJob, type CanaryMemory, type CanaryTurn, tendCanary } from './canary.ts';
 import { judgeAll } from './judge-all.ts';
 import { listObservers, readObservations, type SeenBefore, writeObservation } from './observation.ts';
@@ -49,6 +51,8 @@ export interface ObserveMemory {
   modelReadings: Reading[];
   /** How each model is asked, from the batches that want it. */
   endpoints: Map<string, Endpoint>;
+  /** What was told of the home's breakers last. */
+  breakers: BreakerNote[];
   referencesAt?: EpochMs;
   writtenAt?: EpochMs;
   /** Health, causes and models as they were written last. */
@@ -61,6 +65,7 @@ export function observeMemory(): ObserveMemory {
     alone: [],
     seen: new Map(),
     etags: new Map(),
+    breakers: [],
     canaries: new Map(),
     models: new Map(),
     modelLooks: new Map(),
@@ -116,7 +121,8 @@ export async function observeAll(
   const isIll = (site: SiteId) =>
     round.some((one) => one.site === site && one.outcome === 'failed') ||
     memory.alone.some((verdict) => verdict.site === site && verdict.health !== 'healthy');
-  const closer = await Promise.all([
+  const [breakers, ...closer] = await Promise.all([
+    lookAtBreakers(core, deps, memory, backlog),
     lookAtModels(core, deps, memory, profile, backlog),
     lookAtReferences(
       core,
@@ -155,10 +161,25 @@ export async function observeAll(
     trustsItself,
     verdicts,
     backlog,
+    ...(breakers.length > 0 && { breakers }),
     readings: round.slice(0, readingsMax),
   };
   await write(core, memory, own, profile);
   return { own, others };
+}
+
+/** Read while there is work, and while anything was told of them: an idle pair pays nothing for it. */
+async function lookAtBreakers(
+  core: ObserveCore,
+  { home }: ObserveDeps,
+  memory: ObserveMemory,
+  backlog: Observation['backlog'],
+): Promise<BreakerNote[]> {
+  const site = home === null ? undefined : core.sites.get(home);
+  const isWorking = backlog.some((one) => one.site === home);
+  if (site === undefined || (!isWorking && memory.breakers.length === 0)) return [];
+  memory.breakers = await readBreakers(core, site);
+  return memory.breakers;
 }
 
 const readingsMax = 500;
@@ -312,6 +333,7 @@ async function write(core: ObserveCore, memory: ObserveMemory, own: Observation,
   const gist = JSON.stringify([
     own.trustsItself,
     own.verdicts.map(({ health, causes, models }) => [health, causes, models]),
+    own.breakers?.map(({ backend, model, state, until }) => [backend, model, state, until]),
   ]);
   const isWell = own.trustsItself && own.verdicts.every(({ health }) => health === 'healthy');
   const pauseMs: DurationMs = windowMs(profile) / 3;

@@ -1,3 +1,4 @@
+import type { BreakerNote } from '../batching/breaker.ts';
 import type { SiteId } from '../ports/site.ts';
 import type { Settings } from '../settings.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
@@ -93,6 +94,8 @@ export interface Observation {
   verdicts: Verdict[];
   /** Open lines, oldest open line and lines answered of late, per site and model. */
   backlog: Backlog[];
+  /** What the workers of `home` found of its backends; absent where nothing is wrong with any. */
+  breakers?: BreakerNote[];
   /** The latest round of looks, for whoever wants to see for himself. */
   readings?: Reading[];
 }

@@ -1,6 +1,7 @@
 import type { Endpoint } from '../journal/facts.ts';
 import type { Json, JsonObject } from '../journal/json.ts';
 import type { DurationMs } from '../units.ts';
+import type { RateLimits } from './rate-limits.ts';
 
 /** Something that serves models: one HTTP API of one vendor in one cloud. Rules live above it; it only translates. */
 export interface Backend {
@@ -25,7 +26,14 @@ export interface BackendRequest {
  * - `unreachable`: refused, reset, unknown name, broken TLS: the site, not the line
  */
 export type BackendReply =
-  | { kind: 'answered'; status: number; requestId?: string; retryAfterMs?: DurationMs; body: Json }
-  | { kind: 'malformed'; status: number; retryAfterMs?: DurationMs; detail: string }
+  | {
+      kind: 'answered';
+      status: number;
+      requestId?: string;
+      retryAfterMs?: DurationMs;
+      rateLimits?: RateLimits;
+      body: Json;
+    }
+  | { kind: 'malformed'; status: number; retryAfterMs?: DurationMs; rateLimits?: RateLimits; detail: string }
   | { kind: 'timeout' }
   | { kind: 'unreachable'; detail: string };

@@ -1,7 +1,8 @@
 import { parseBoundedJson } from '../journal/json.ts';
 import { answerBytesMax } from '../limits.ts';
-import type { DurationMs, EpochMs } from '../units.ts';
+import type { EpochMs } from '../units.ts';
 import type { Backend, BackendReply, BackendRequest } from './backend.ts';
+import { parseRateLimits, retryAfterOf } from './rate-limits.ts';
 
 export interface OpenAiBackendOptions {
   name: string;
@@ -13,9 +14,6 @@ export interface OpenAiBackendOptions {
   fetch: typeof globalThis.fetch;
   now: () => EpochMs;
 }
-
-/** No `Retry-After` is obeyed beyond this: a server that asks for a year is not to be believed. */
-export const retryAfterMaxMs: DurationMs = 10 * 60_000;
 
 /** A server that speaks the OpenAI protocol, called with plain `fetch`: one call, no retries, no redirects. */
 export function openAiBackend(options: OpenAiBackendOptions): Backend {
@@ -46,13 +44,15 @@ async function exchange(options: OpenAiBackendOptions, base: string, request: Ba
     signal: request.signal,
   });
   const { status } = response;
-  const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), options.now());
+  const now = options.now();
+  const rateLimits = parseRateLimits(response.headers, now);
+  const told = { retryAfterMs: retryAfterOf(response.headers, now), ...(rateLimits && { rateLimits }) };
   const bytes = await readBounded(response);
-  if (bytes === undefined) return { kind: 'malformed', status, retryAfterMs, detail: `over ${answerBytesMax} bytes` };
+  if (bytes === undefined) return { kind: 'malformed', status, ...told, detail: `over ${answerBytesMax} bytes` };
   const json = parseBoundedJson(bytes, { bytesMax: answerBytesMax, nodesMax: 2_000_000 });
-  if ('fault' in json) return { kind: 'malformed', status, retryAfterMs, detail: json.detail };
+  if ('fault' in json) return { kind: 'malformed', status, ...told, detail: json.detail };
   const requestId = response.headers.get('x-request-id')?.slice(0, 128) || undefined;
-  return { kind: 'answered', status, requestId, retryAfterMs, body: json.value };
+  return { kind: 'answered', status, requestId, ...told, body: json.value };
 }
 
 /** The body, or `undefined` as soon as it is longer than we take. */
@@ -66,15 +66,6 @@ async function readBounded(response: Response): Promise<Uint8Array | undefined> 
     pieces.push(piece);
   }
   return Buffer.concat(pieces);
-}
-
-/** Seconds or an HTTP date, cut to 0 … 10 minutes; `undefined` for anything else. @source RFC 9110 section 10.2.3 */
-export function parseRetryAfter(value: string | null, now: EpochMs): DurationMs | undefined {
-  if (value === null || value.trim() === '') return undefined;
-  const text = value.trim();
-  const isDate = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/.test(text);
-  const ms = /^\d+(\.\d+)?$/.test(text) ? Number(text) * 1000 : isDate ? Date.parse(text) - now : Number.NaN;
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), retryAfterMaxMs) : undefined;
 }
 
 /** `fetch` hides what happened one level down. */

@@ -99,6 +99,8 @@ export const observationsPrefix = 'observations/';
 export const probeKey = (observer: string): string => `observations/probe/${observer}.json`;
 /** Which canary is under way at a site, and how the last one went; also its lock. */
 export const canarySlotKey = (site: SiteId): string => `observations/canary/${site}.json`;
+/** What the workers of a site found of its backends, and tell each other. */
+export const breakersKey = (site: SiteId): string => `observations/breakers/${site}.json`;
 /** Reports on what one store decided alone and a majority decided otherwise (`shared/control/superseded.ts`). */
 export const supersededPrefix = 'superseded/';
 export const supersededKey = (hash: string): string => `${supersededPrefix}${hash}.json`;

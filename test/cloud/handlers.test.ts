@@ -70,6 +70,7 @@ describe('the worker on AWS', () => {
     const seen: Delivery[] = [];
     const { asked, handler } = setUp(async (_, deliveries) => {
       seen.push(...deliveries);
+      for (const delivery of deliveries) await delivery.extend(1_000);
       await deliveries[0]!.settle({ kind: 'complete' });
     });
     const Records = [record('a', 'holdfast-work'), record('b', 'holdfast-intake')];

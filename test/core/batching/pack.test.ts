@@ -1,9 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { apportion, pack } from '../../../shared/batching/pack.ts';
-import { parseRetryAfter } from '../../../shared/inference/openai.ts';
+import { apportion, embeddingLimits, lowerBound, nextFit, pack } from '../../../shared/batching/pack.ts';
 
-const limits = { itemsMax: 20, tokensMax: 1000 };
+const limits = { itemsMax: 20, tokensMax: 1000, itemTokensMax: 950 };
 const packable = fc.record({ items: fc.integer({ min: 1, max: 5 }), tokens: fc.integer({ min: 1, max: 900 }) });
 
 describe('packing', () => {
@@ -21,21 +20,31 @@ describe('packing', () => {
     );
   });
 
-  test('never more calls than next-fit', () => {
+  test('never more calls than next-fit, whatever the limits', () => {
+    const anyLimits = fc.record({
+      itemsMax: fc.integer({ min: 5, max: 40 }),
+      tokensMax: fc.integer({ min: 900, max: 4000 }),
+      itemTokensMax: fc.constant(950),
+    });
     fc.assert(
-      fc.property(fc.array(packable, { maxLength: 60 }), (lines) => {
-        let calls = lines.length === 0 ? 0 : 1;
-        let room = { items: limits.itemsMax, tokens: limits.tokensMax };
-        for (const { items, tokens } of lines) {
-          if (items > room.items || tokens > room.tokens) {
-            calls += 1;
-            room = { items: limits.itemsMax, tokens: limits.tokensMax };
-          }
-          room = { items: room.items - items, tokens: room.tokens - tokens };
-        }
-        expect(pack(lines, limits).length).toBeLessThanOrEqual(calls);
+      fc.property(fc.array(packable, { maxLength: 200 }), anyLimits, (lines, some) => {
+        expect(pack(lines, some).length).toBeLessThanOrEqual(nextFit(lines, some).count);
       }),
     );
+  });
+
+  test('where counts and tokens bind alike, lines of all sizes still fill as many calls as the bound asks for', () => {
+    const some = { itemsMax: 100, tokensMax: 10_000, itemTokensMax: 8192 };
+    const lines = Array.from({ length: 2_000 }, (_, i) => ({ items: 1, tokens: 1 + ((i * 7919) % 199) }));
+    expect(lowerBound(lines, some)).toBe(20);
+    expect(pack(lines, some).length).toBeLessThanOrEqual(21);
+  });
+
+  test('a line with an item that is too long for the model shares its call with nobody', () => {
+    const long = { items: 3, tokens: 9_500, largest: 9_000 };
+    const calls = pack([{ items: 1, tokens: 10 }, long, { items: 1, tokens: 10 }], embeddingLimits);
+    expect(calls).toHaveLength(2);
+    expect(calls).toContainEqual([long]);
   });
 
   test('a line over the limit gets a call of its own', () => {
@@ -62,18 +71,4 @@ describe('packing', () => {
       }),
     );
   });
-});
-
-test.each([
-  ['5', 5000],
-  ['1.5', 1500],
-  ['0', 0],
-  ['31536000', 600_000],
-  ['Thu, 01 Jan 1970 00:00:10 GMT', 9000],
-  ['Thu, 01 Jan 1970 00:00:00 GMT', 0],
-  ['soon', undefined],
-  ['-5', undefined],
-  ['', undefined],
-])('Retry-After "%s" is %s ms', (value, ms) => {
-  expect(parseRetryAfter(value, 1000)).toBe(ms);
 });

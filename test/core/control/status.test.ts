@@ -147,3 +147,42 @@ describe('batches', () => {
     expect(page({ open: undefined })).toMatchObject({ batches: [], unread: null });
   });
 });
+
+describe('backends that are held off', () => {
+  const note = (site: string, state: 'open' | 'closed' = 'open') => ({
+    site,
+    backend: 'vendor',
+    model: 'm-1',
+    state,
+    since: now - 5_000,
+    until: now + 2_000,
+    cause: 'backend' as const,
+    reason: 'status 500',
+    at: now,
+  });
+  const told = (stale = false) =>
+    seen({ aws: { ...well, stale }, azure: well }).map((one) => ({
+      ...one,
+      // An observer speaks for the workers of its own site, and of no other.
+      observation: { ...one.observation, breakers: [note('aws')] },
+    }));
+
+  test('are on the page: since when, until when, and why, once, by the word of their own site', () => {
+    expect(page({ observations: told() }).breakers).toEqual([
+      {
+        site: 'aws',
+        backend: 'vendor',
+        model: 'm-1',
+        state: 'open',
+        since: '2026-01-01T23:59:55Z',
+        until: '2026-01-02T00:00:02Z',
+        cause: 'backend',
+        reason: 'status 500',
+      },
+    ]);
+  });
+
+  test('are not believed of an observer that is silent', () => {
+    expect(page({ observations: told(true) }).breakers).toEqual([]);
+  });
+});

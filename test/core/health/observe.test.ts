@@ -1,4 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
+import type { BreakerNote } from '../../../shared/batching/breaker.ts';
+import { breakerBoard } from '../../../shared/health/breakers.ts';
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
 import { readObservations, writeObservation } from '../../../shared/health/observation.ts';
 import { probeSite } from '../../../shared/health/probe.ts';
@@ -32,6 +34,34 @@ describe('two monitors', () => {
     watched.polling = [];
     await watched.run(2 * minute);
     for (const { observation } of watched.seen) expect(observation.backlog).toEqual([]);
+  });
+
+  test('what workers found of a backend is in the observation of their own site one tick later, while there is work', async () => {
+    const watched = await new Watched().begin();
+    const { world } = watched;
+    watched.polling = ['azure'];
+    await world.accept({ home: 'aws', lines: 30 });
+    await watched.run(minute);
+    const now = world.clock.now();
+    const note: BreakerNote = {
+      site: 'aws',
+      backend: 'vendor',
+      model: 'm-1',
+      state: 'open',
+      since: now,
+      until: now + 8_000,
+      cause: 'backend',
+      reason: 'status 500',
+      at: now,
+    };
+    await world.settled(breakerBoard(world.core('aws')).write(note));
+    await watched.run(world.settings.tickMs);
+    for (const store of [world.aws, world.azure, world.witness]) {
+      const written = JSON.parse(Buffer.from((await store.state.get(observationKey('aws')))!.bytes).toString());
+      expect(written.breakers).toEqual([note]);
+    }
+    const other = JSON.parse(Buffer.from((await world.aws.state.get(observationKey('azure')))!.bytes).toString());
+    expect(other.breakers).toBeUndefined();
   });
 
   test('F41 nobody polls in one cloud while every call answers: named within two minutes, by both, from progress', async () => {

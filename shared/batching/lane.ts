@@ -1,0 +1,282 @@
+import { modelOf, shapeFault, usageOf } from '../inference/answer.ts';
+import type { BackendReply } from '../inference/backend.ts';
+import { isThrottle, sortFault } from '../inference/sort-fault.ts';
+import type { Endpoint } from '../journal/facts.ts';
+import type { JsonObject } from '../journal/json.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Ids, Random } from '../ports/random.ts';
+import type { DurationMs, EpochMs } from '../units.ts';
+import { Breaker, type BreakerCause, type BreakerState } from './breaker.ts';
+import { unpackEmbeddings } from './embeddings.ts';
+import { describeReply, type End, outOfTime } from './ends.ts';
+import { type Grant, Limiter, type LimiterOptions } from './limiter.ts';
+import { limiterOptionsOf, type Route } from './route.ts';
+import { Suspicion } from './suspicion.ts';
+import { TokenEstimator } from './tokens.ts';
+
+export interface LaneOptions {
+  clock: Clock;
+  random: Random;
+  ids: Ids;
+  /** Longest single call. */
+  callMs: DurationMs;
+  /** Tries of one call in one run before its lines are given back. */
+  triesMax: number;
+  limiter?: LimiterOptions;
+  /** Told when the breaker opens or closes. */
+  breakerChanged(lane: Lane, state: BreakerState): void;
+}
+
+/** A call that nobody made, since nobody would have answered. */
+interface Unmade {
+  kind: 'unmade';
+  cause: BreakerCause;
+  reason: string;
+}
+
+/** Below this a call is not started any more: it would only be cut off. */
+export const startReserveMs: DurationMs = 250;
+/** An open breaker is waited for so long; beyond it the lines go back to their queue, which waits at no cost. */
+const patienceMs: DurationMs = 15_000;
+/** A canary's word holds this long. */
+const canaryHoldsMs: DurationMs = 10_000;
+
+/** One model of one backend on one endpoint: its calls, and what all runs of this process have learned of it. */
+export class Lane {
+  readonly route: Route;
+  readonly endpoint: Endpoint;
+  readonly limiter: Limiter;
+  readonly breaker: Breaker;
+  readonly suspicion = new Suspicion();
+  readonly tokens = new TokenEstimator();
+  /** Tokens of an answer of late. */
+  #outputTokens = 0;
+  readonly #options: LaneOptions;
+  readonly #ended = new Set<() => void>();
+  #canary: { at: EpochMs; isServed: Promise<boolean> } | undefined;
+  /** Resolves when the probe of a half-open breaker has ended. */
+  #probe: Promise<void> = Promise.resolve();
+
+  constructor(route: Route, endpoint: Endpoint, options: LaneOptions) {
+    this.route = route;
+    this.endpoint = endpoint;
+    this.#options = options;
+    this.limiter = new Limiter(options.clock, limiterOptionsOf(route.limits, options.limiter));
+    this.breaker = new Breaker(options.random, (before, after) => {
+      // What opened it may come back weak: one call at first, then twice as many each round.
+      if (before.kind !== 'closed' && after.kind === 'closed') this.limiter.ramp();
+      options.breakerChanged(this, after);
+    });
+  }
+
+  /** Calls `look` whenever a call has ended. */
+  whenEnded(look: () => void): void {
+    this.#ended.add(look);
+  }
+
+  /**
+   * A request that cannot share its call: a refusal is asked for twice, since one that does not hold was never about the
+   * line.
+   * @param inputTokens about how many go in
+   */
+  async endAlone(body: JsonObject, inputTokens: number, deadline: EpochMs): Promise<End> {
+    const first = await this.end(body, inputTokens, deadline);
+    if (first.kind !== 'refused') return first;
+    const second = await this.end(body, inputTokens, deadline);
+    if (second.kind === 'answered') this.suspicion.noteContradiction(this.#options.clock.now());
+    return second;
+  }
+
+  /** One request, tried until it is answered, refused, or there is no point any more. */
+  async end(body: JsonObject, inputTokens: number, deadline: EpochMs): Promise<End> {
+    return this.#endOf(await this.#call(body, inputTokens, deadline));
+  }
+
+  /**
+   * False while refusals and unusable answers are no fault of the lines: one was served the second time, or there were
+   * many at once and a request that cannot be at fault fails, too.
+   */
+  async isBelieved(deadline: EpochMs): Promise<boolean> {
+    if (this.suspicion.isDoubted(this.#options.clock.now())) return false;
+    return !this.suspicion.isCorrelated || (await this.#canaryIsServed(deadline));
+  }
+
+  #endOf(reply: BackendReply | Unmade | 'deadline'): End {
+    if (reply === 'deadline') return outOfTime;
+    if (reply.kind === 'unmade') return { kind: 'retry', cause: reply.cause, reason: reply.reason, counts: false };
+    const sort = sortFault(reply);
+    if (sort === 'backend' || sort === 'site')
+      return { kind: 'retry', cause: sort, reason: describeReply(reply), counts: false };
+    const fault =
+      reply.kind !== 'answered'
+        ? describeReply(reply)
+        : sort === 'malformed'
+          ? 'an error inside an answer'
+          : sort === 'good'
+            ? shapeFault(this.endpoint, reply.body)
+            : undefined;
+    this.suspicion.note(sort !== 'good' || fault !== undefined);
+    if (reply.kind !== 'answered' || fault !== undefined) return { kind: 'unusable', reason: fault ?? 'no answer' };
+    return {
+      kind: sort === 'line' ? 'refused' : 'answered',
+      status: reply.status,
+      requestId: reply.requestId ?? `req_${this.#options.ids.uuid()}`,
+      body: reply.body,
+      model: modelOf(reply.body, this.route.model),
+    };
+  }
+
+  /** Calls under breaker and limiter, again with full jitter while the backend fails and there is time. */
+  async #call(body: JsonObject, inputTokens: number, deadline: EpochMs): Promise<BackendReply | Unmade | 'deadline'> {
+    const { clock, random, triesMax } = this.#options;
+    const startBy = deadline - startReserveMs;
+    const tokens = inputTokens + this.#outputTokensOf(body);
+    for (let tries = 1; ; tries++) {
+      const refusal = await this.#untilWorthIt(startBy);
+      if (refusal !== undefined) return refusal;
+      const grant = await this.limiter.acquire(tokens, startBy);
+      if (grant === undefined) return 'deadline';
+      if (!this.#mayGo()) {
+        this.#done(grant, { how: 'neutral' });
+        tries -= 1;
+        continue;
+      }
+      const reply = await this.#exchange(body, deadline, grant);
+      if (reply.kind === 'timeout' && clock.now() >= startBy) return 'deadline';
+      if (sortFault(reply) !== 'backend' || tries >= triesMax) return reply;
+      const retryAfterMs = 'retryAfterMs' in reply ? (reply.retryAfterMs ?? 0) : 0;
+      const pause = Math.round(Math.max(retryAfterMs, random() * Math.min(500 * 2 ** tries, 30_000)));
+      if (clock.now() + pause >= startBy) return reply;
+      await clock.sleep(pause);
+    }
+  }
+
+  /** Waits while the breaker is open, or half open with a probe under way; tells when there is no point in that. */
+  async #untilWorthIt(startBy: EpochMs): Promise<Unmade | 'deadline' | undefined> {
+    const { clock } = this.#options;
+    for (;;) {
+      const now = clock.now();
+      const state = this.breaker.at(now);
+      if (state.kind === 'closed' || (state.kind === 'halfOpen' && !state.isProbing)) return undefined;
+      if (now >= startBy) return 'deadline';
+      if (state.kind === 'open') {
+        const waitMs = state.until - now;
+        if (waitMs > patienceMs || state.until >= startBy)
+          return { kind: 'unmade', cause: state.cause, reason: `not tried again yet: ${state.reason}` };
+        await clock.sleep(waitMs);
+      } else await this.#sleepOr(this.#probe, startBy - now);
+    }
+  }
+
+  /** True if a call may go out now that it was granted: a half-open breaker lets one go. */
+  #mayGo(): boolean {
+    const now = this.#options.clock.now();
+    return this.breaker.at(now).kind === 'closed' || this.breaker.takeProbe(now);
+  }
+
+  async #exchange(body: JsonObject, deadline: EpochMs, grant: Grant): Promise<BackendReply> {
+    let ended = () => {};
+    if (this.breaker.at(this.#options.clock.now()).kind === 'halfOpen')
+      this.#probe = new Promise((resolve) => {
+        ended = resolve;
+      });
+    let reply: BackendReply | undefined;
+    try {
+      reply = await this.#send(body, deadline);
+      return reply;
+    } finally {
+      this.#noteBreaker(reply, deadline);
+      ended();
+      const how =
+        reply === undefined ? 'neutral' : isThrottle(reply) ? 'refused' : this.#isGood(reply) ? 'good' : 'neutral';
+      const told = reply !== undefined && 'retryAfterMs' in reply ? reply : {};
+      this.#done(grant, { how, ...told, ...this.#used(reply) });
+    }
+  }
+
+  #isGood(reply: BackendReply): boolean {
+    return sortFault(reply) === 'good';
+  }
+
+  #done(grant: Grant, ended: Parameters<Limiter['done']>[1]): void {
+    this.limiter.done(grant, ended);
+    for (const look of this.#ended) look();
+  }
+
+  #noteBreaker(reply: BackendReply | undefined, deadline: EpochMs): void {
+    const now = this.#options.clock.now();
+    const sort = reply === undefined ? undefined : sortFault(reply);
+    const wasCutOff = reply?.kind === 'timeout' && now >= deadline - startReserveMs;
+    const isThrottled = reply !== undefined && 'status' in reply && reply.status === 429;
+    if (reply === undefined || wasCutOff || isThrottled) this.breaker.neither();
+    else if (sort === 'backend' || sort === 'site') this.breaker.failed(sort, describeReply(reply), now);
+    else this.breaker.good(now);
+  }
+
+  /** What the usage says, for budgets and for later estimates of what comes out. */
+  #used(reply: BackendReply | undefined): { tokens?: number } {
+    if (reply?.kind !== 'answered' || !this.#isGood(reply)) return {};
+    const { inputTokens, outputTokens } = usageOf(reply.body);
+    if (inputTokens + outputTokens === 0) return {};
+    this.#outputTokens += (outputTokens - this.#outputTokens) * (this.#outputTokens === 0 ? 1 : 0.1);
+    return { tokens: inputTokens + outputTokens };
+  }
+
+  #outputTokensOf(body: JsonObject): number {
+    const most = body.max_completion_tokens ?? body.max_tokens ?? body.max_output_tokens;
+    if (typeof most !== 'number' || !(most >= 0)) return this.#outputTokens;
+    return this.#outputTokens === 0 ? most : Math.min(most, this.#outputTokens);
+  }
+
+  async #send(body: JsonObject, deadline: EpochMs): Promise<BackendReply> {
+    const { clock, callMs } = this.#options;
+    const cut = new AbortController();
+    const timer = new AbortController();
+    const late = clock.sleep(Math.min(callMs, Math.max(0, deadline - clock.now())), timer.signal).then(
+      (): BackendReply => {
+        cut.abort();
+        return { kind: 'timeout' };
+      },
+      () => new Promise<never>(() => {}),
+    );
+    const { backend, model } = this.route;
+    try {
+      const call = backend.call({ endpoint: this.endpoint, body: { ...body, model }, signal: cut.signal });
+      return await Promise.race([call, late]);
+    } finally {
+      timer.abort();
+    }
+  }
+
+  /** A request that cannot be at fault; its answer serves all who ask within ten seconds. */
+  #canaryIsServed(deadline: EpochMs): Promise<boolean> {
+    const now = this.#options.clock.now();
+    if (this.#canary === undefined || now - this.#canary.at >= canaryHoldsMs) {
+      const isServed = this.#call(canaryBody(this.endpoint), 10, deadline).then(
+        (reply) =>
+          reply !== 'deadline' &&
+          reply.kind === 'answered' &&
+          this.#isGood(reply) &&
+          shapeFault(this.endpoint, reply.body) === undefined &&
+          (this.endpoint !== '/v1/embeddings' || unpackEmbeddings(reply.body, [[0]], [canarySize]) !== undefined),
+        () => false,
+      );
+      this.#canary = { at: now, isServed };
+    }
+    return this.#canary.isServed;
+  }
+
+  async #sleepOr(event: Promise<void>, ms: DurationMs): Promise<void> {
+    const timer = new AbortController();
+    await Promise.race([event, this.#options.clock.sleep(Math.max(0, ms), timer.signal).catch(() => {})]);
+    timer.abort();
+  }
+}
+
+const canarySize = { items: 1, tokens: 1 };
+
+function canaryBody(endpoint: Endpoint): JsonObject {
+  if (endpoint === '/v1/embeddings') return { input: 'canary' };
+  if (endpoint === '/v1/responses') return { input: 'Say yes.', max_output_tokens: 16 };
+  return { messages: [{ role: 'user', content: 'Say yes.' }], max_tokens: 1 };
+}
