@@ -176,7 +176,7 @@ class Engine implements BatchingCore {
     try {
       return await Promise.race([call, late]);
     } finally {
-      timer.abort();
+      timer.abort('over');
     }
   }
 

@@ -1,0 +1,294 @@
+import { createApiKey } from '../../shared/api/keys.ts';
+import type { LogFields } from '../../shared/ports/log.ts';
+import { Client, type Job, linesOf } from './actors/client.ts';
+import { Operators } from './actors/operator.ts';
+import { differences } from './checkers/convergence.ts';
+import { judgesOf } from './checkers/index.ts';
+import { pending } from './checkers/liveness.ts';
+import { repeatsOf } from './checkers/repetition.ts';
+import { Driver } from './driver.ts';
+import { Streams } from './engine/random.ts';
+import { drawKnobs, type Knobs } from './knobs.ts';
+import type { Violation } from './record.ts';
+import { type Disturbance, drawSchedule } from './schedule.ts';
+import { FrontDoors } from './services/front.ts';
+import { FunctionsApp } from './services/functions-app.ts';
+import { LambdaTrigger } from './services/lambda.ts';
+import { startLambdaMonitor, startObserver, startTimerMonitor } from './services/monitors.ts';
+import type { Variant } from './variant.ts';
+import { type Cloud, clouds, startOfTime, World } from './world.ts';
+
+export interface RunOptions {
+  seed: string;
+  /** Replace what the seed draws. */
+  knobs?: Partial<Knobs>;
+  /** Replaces the schedule that the seed draws. */
+  schedule?: readonly Disturbance[];
+  /** Positions of the drawn disturbances that happen; default all. */
+  keep?: readonly number[];
+  variant?: Variant;
+  /** Trace lines kept for reading. */
+  keepTrace?: number;
+  onTrace?: (line: string) => void;
+  /** How long the world may take to come to rest after the faults have stopped, in hours. Default 6. */
+  restHours?: number;
+  /** Called before time begins to run. */
+  prepare?: (world: World, doors: FrontDoors) => void;
+}
+
+export interface RunReport {
+  seed: string;
+  knobs: Knobs;
+  schedule: Disturbance[];
+  /** Hash over everything that happened. */
+  hash: string;
+  violations: Violation[];
+  reached: Record<string, number>;
+  /** What was not done when time was up. */
+  pending: string[];
+  totals: {
+    virtualHours: number;
+    batches: number;
+    lines: number;
+    repeats: number;
+    faults: number;
+    /** Calls that met a fault. */
+    struckCalls: number;
+    calls: number;
+    events: number;
+    processes: number;
+    epochs: number;
+  };
+  trace: readonly string[];
+}
+
+const hourMs = 3_600_000;
+const checkEveryMs = 120_000;
+
+/** Knobs and schedule of a seed, before anything happens. */
+export function drawRun({ seed, knobs: given, schedule, keep }: RunOptions): { knobs: Knobs; schedule: Disturbance[] } {
+  const streams = new Streams(seed);
+  const knobs = drawKnobs(streams.of('knobs'), given);
+  const drawn = schedule ?? drawSchedule(streams.of('schedule'), knobs.faults, knobs.hours * hourMs);
+  return { knobs, schedule: keep === undefined ? [...drawn] : keep.flatMap((i) => drawn[i] ?? []) };
+}
+
+/** One seed: faults on, then faults off, then the judges' word. */
+export async function simulate(options: RunOptions): Promise<RunReport> {
+  const { knobs, schedule } = drawRun(options);
+  const world = new World({ seed: options.seed, knobs, variant: options.variant, keepTrace: options.keepTrace });
+  world.trace.onLine = options.onTrace;
+  const planted: { site: Cloud; body: string }[] = [];
+  let lines = 0;
+  const operators = new Operators(world);
+  const driver = new Driver(world, operators);
+  const { judges, history } = judgesOf(world, { schedule, struck: () => driver.struck, lines: () => lines, planted });
+  world.onLog = (event, fields) => notePoint(world, event, fields);
+  await preload();
+  await world.init();
+  const keys = await makeKeys(world);
+  const app = new FunctionsApp(world);
+  new LambdaTrigger(world, 'intake');
+  new LambdaTrigger(world, 'work');
+  const doors = new FrontDoors(world, app);
+  startLambdaMonitor(world);
+  startTimerMonitor(world, app);
+  startObserver(world);
+  options.prepare?.(world, doors);
+  const activeMs = knobs.hours * hourMs;
+  lines = startClients(world, doors, keys, activeMs);
+  plantLaterVersions(world, planted);
+  driver.play(schedule);
+  await world.scheduler.run(startOfTime + activeMs);
+  driver.endAll();
+  const end = world.now + (options.restHours ?? 6) * hourMs;
+  helpBack(world, operators);
+  while (world.now < end && !isAtRest(world)) await world.scheduler.run(world.now + checkEveryMs);
+  const left = pending(world);
+  for (const sentence of left) world.record.violated('liveness', sentence);
+  for (const { atEnd } of judges) atEnd?.();
+  noteQueues(world);
+  return {
+    seed: options.seed,
+    knobs,
+    schedule,
+    hash: world.trace.hash,
+    violations: world.record.violations,
+    reached: Object.fromEntries([...world.record.reached].sort()),
+    pending: left,
+    totals: {
+      virtualHours: (world.now - startOfTime) / hourMs,
+      batches: world.record.receipts.length,
+      lines,
+      repeats: repeatsOf(world),
+      faults: driver.struck,
+      struckCalls: Object.values(world.board.met).reduce((sum, one) => sum + one, 0),
+      calls: world.network.calls,
+      events: world.scheduler.ran,
+      processes: world.started,
+      epochs: history.entries.size,
+    },
+    trace: world.trace.kept,
+  };
+}
+
+/** What the core loads late; loading is the machine's business and must not happen inside a run. */
+async function preload(): Promise<void> {
+  await import('@fastify/busboy');
+}
+
+async function makeKeys(world: World): Promise<Map<string, string>> {
+  const keys = new Map<string, string>();
+  const { core, process } = world.spawn('laptop', 'outside', 'aws');
+  for (const tenant of ['acme', 'globex']) {
+    let isDone = false;
+    const made = createApiKey(core, { tenant, role: 'submitter' }).finally(() => {
+      isDone = true;
+    });
+    await world.scheduler.run(world.now + hourMs, () => isDone);
+    keys.set(tenant, (await made).secret);
+  }
+  process.kill();
+  return keys;
+}
+
+/** @returns lines of all batches that will be sent */
+function startClients(world: World, doors: FrontDoors, keys: ReadonlyMap<string, string>, activeMs: number): number {
+  const { knobs, scheduler } = world;
+  const draw = world.streams.of('work');
+  let total = 0;
+  for (let i = 0; i < knobs.batches; i++) {
+    const endpoint = draw.chance(knobs.embeddings) ? ('/v1/embeddings' as const) : ('/v1/chat/completions' as const);
+    const lines = draw.int(1, knobs.linesMax);
+    const tenant = draw.pick(['acme', 'globex']);
+    const job: Job = {
+      tenant,
+      lines: linesOf({ name: `batch ${i}`, lines, poison: knobs.poison, endpoint }, draw),
+      endpoint,
+      idempotencyKey: draw.chance(0.9) ? `key-${i}` : undefined,
+      first: draw.pick(clouds),
+    };
+    total += lines;
+    const at = startOfTime + draw.next() * activeMs * 0.9;
+    const plans = {
+      isTwice: job.idempotencyKey !== undefined && draw.chance(knobs.twice),
+      isCancelled: draw.chance(knobs.cancels),
+      isDeleted: draw.chance(knobs.deletions),
+      pauseMs: draw.next() * 120_000,
+    };
+    scheduler.at(at, () => void runJob(world, doors, keys, job, plans));
+  }
+  return total;
+}
+
+interface JobPlans {
+  isTwice: boolean;
+  isCancelled: boolean;
+  isDeleted: boolean;
+  pauseMs: number;
+}
+
+async function runJob(
+  world: World,
+  doors: FrontDoors,
+  keys: ReadonlyMap<string, string>,
+  job: Job,
+  { isTwice, isCancelled, isDeleted, pauseMs }: JobPlans,
+): Promise<void> {
+  const { process } = world.spawn('client', 'outside', 'aws');
+  const client = new Client(world, doors, process, keys);
+  const other: Cloud = job.first === 'aws' ? 'azure' : 'aws';
+  const [accepted, again] = await Promise.all([
+    client.submit(job),
+    isTwice ? client.submit({ ...job, first: other }) : undefined,
+  ]);
+  if (accepted === undefined) return;
+  if (again !== undefined && again.batch === accepted.batch) world.record.reach('same key, same batch');
+  if (isCancelled || isDeleted) await process.clock.sleep(pauseMs);
+  if (isCancelled) await client.cancel(job.tenant, accepted.batch);
+  if (isDeleted) await client.deleteFile(job.tenant, accepted.file);
+  // Asks now and then, on either cloud, also long after the end.
+  for (let round = 0; round < 12; round++) {
+    await process.clock.sleep(300_000 * (0.5 + world.streams.of(`looks ${process.name} ${round}`).next()));
+    await client.look(job.tenant, accepted.batch, clouds[round % 2]!);
+  }
+}
+
+/** Messages that a later version of us will understand. */
+function plantLaterVersions(world: World, planted: { site: Cloud; body: string }[]): void {
+  const draw = world.streams.of('later versions');
+  if (!draw.chance(0.15)) return;
+  const site = draw.pick(clouds);
+  const body = JSON.stringify({ v: 2, kind: 'plan', tenant: 'acme', shape: 'of a later version' });
+  planted.push({ site, body });
+  world.scheduler.at(startOfTime + 60_000, () => {
+    void world.queues[site].work.send([{ id: draw.ids.uuid(), body }]).catch(() => {
+      planted.length = 0;
+    });
+  });
+}
+
+/** When all is well again people put back what they had changed by hand, and give it time. */
+function helpBack(world: World, operators: Operators): void {
+  const give = (command: Parameters<Operators['give']>[0]['command'], name: string) =>
+    operators.give({ command, force: ['minimum-interval'], at: 'aws', operationId: `tidy-${name}-${world.now}` });
+  world.scheduler.after(60_000, () => {
+    void (async () => {
+      await give({ kind: 'unfreeze' }, 'unfreeze');
+      for (const site of clouds) await give({ kind: 'uncordon', site }, `uncordon-${site}`);
+    })();
+  });
+  // Whoever was failed over by hand comes back by hand.
+  const back = (round: number) => {
+    if (round > 5) return;
+    world.scheduler.after(600_000, () => {
+      void (async () => {
+        for (const site of clouds) await give({ kind: 'failback', site, step: 'start' }, `failback-${site}`);
+        back(round + 1);
+      })();
+    });
+  };
+  back(0);
+}
+
+/** Everything accepted is published, everywhere, and both journals hold the same. */
+function isAtRest(world: World): boolean {
+  return pending(world).length === 0 && differences(world).length === 0 && areLogsEqual(world);
+}
+
+function areLogsEqual(world: World): boolean {
+  const [aws, azure] = clouds.map((site) => world.stores[site].journal.keysUnder('control/').length);
+  return aws === azure;
+}
+
+/** Points that processes tell of. */
+function notePoint(world: World, event: string, fields: LogFields): void {
+  const { record } = world;
+  if (event === 'publication.decided')
+    record.reach(fields.own === true ? 'own value decided' : 'value of another adopted');
+  else if (event === 'control.lost') record.reach('control proposal lost');
+  else if (event === 'fact.quarantined') record.reach('fact quarantined');
+  else if (event === 'peer.unanswered') record.reach('peer did not answer intake');
+  else if (event === 'refusals.doubted') record.reach('refusals doubted');
+  else if (event === 'register.vote_missed') record.reach('vote missed');
+  else if (event === 'idempotency.split') record.reach('one key, two batches');
+  else if (event === 'chunk.givenBack') record.reach('chunk given back');
+  else if (event === 'site.judged' && fields.health === 'down') record.reach('site judged down');
+}
+
+function noteQueues(world: World): void {
+  const { record } = world;
+  for (const site of clouds)
+    for (const part of ['intake', 'work'] as const) {
+      const { duplicates, lostLeases, expired, staleSettlements } = world.queues[site][part].seen;
+      for (const [point, count] of Object.entries({
+        'message handed out twice': duplicates,
+        'lease lost early': lostLeases,
+        'lease expired': expired,
+        'settled too late': staleSettlements,
+      }))
+        if (count > 0) record.reach(point);
+    }
+  if ((world.board.met.drop_reply ?? 0) > 0) record.reach('reply lost');
+  if (world.credits.throttled > 0) record.reach('namespace throttled');
+}
