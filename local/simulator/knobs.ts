@@ -69,7 +69,7 @@ export function drawKnobs(stream: Stream, given: Partial<Knobs> = {}): Knobs {
       azure: rarely(0.3, stream.int(-120_000, 120_000)),
       outside: rarely(0.2, stream.int(-30_000, 30_000)),
     },
-    batches: stream.int(2, 8),
+    batches: stream.int(2, 10),
     linesMax: stream.pick([6, 20, 60]),
     chunkLines: stream.pick([1, 3, 5, 10]),
     embeddings: stream.pick([0, 0.2]),
@@ -77,7 +77,7 @@ export function drawKnobs(stream: Stream, given: Partial<Knobs> = {}): Knobs {
     cancels: rarely(0.3, 0.2),
     deletions: rarely(0.3, 0.2),
     twice: rarely(0.4, 0.3),
-    modelP50Ms: stream.pick([200, 800, 3_000]),
+    modelP50Ms: stream.pick([200, 2_000, 15_000]),
     modelConcurrency: stream.pick([8, 32, 200]),
     malformed: rarely(0.2, 0.02),
     duplicates: rarely(0.5, 0.05),
@@ -87,7 +87,7 @@ export function drawKnobs(stream: Stream, given: Partial<Knobs> = {}): Knobs {
     appInstances: stream.int(1, 3),
     canaries: stream.chance(0.5),
     observer: stream.chance(0.8),
-    faults: stream.int(2, 8),
+    faults: stream.int(1, 10),
   };
   return { ...drawn, ...given };
 }

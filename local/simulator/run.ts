@@ -2,12 +2,13 @@ import { createApiKey } from '../../shared/api/keys.ts';
 import type { LogFields } from '../../shared/ports/log.ts';
 import { Client, type Job, linesOf } from './actors/client.ts';
 import { Operators } from './actors/operator.ts';
+import type { ControlHistory } from './checkers/control.ts';
 import { differences } from './checkers/convergence.ts';
 import { judgesOf } from './checkers/index.ts';
 import { pending } from './checkers/liveness.ts';
 import { repeatsOf } from './checkers/repetition.ts';
 import { Driver } from './driver.ts';
-import { Streams } from './engine/random.ts';
+import { type Stream, Streams } from './engine/random.ts';
 import { drawKnobs, type Knobs } from './knobs.ts';
 import type { Violation } from './record.ts';
 import { type Disturbance, drawSchedule } from './schedule.ts';
@@ -32,6 +33,8 @@ export interface RunOptions {
   onTrace?: (line: string) => void;
   /** How long the world may take to come to rest after the faults have stopped, in hours. Default 6. */
   restHours?: number;
+  /** Judges what only this run is about, when it has come to rest. */
+  judge?: (world: World, history: ControlHistory) => void;
   /** Called before time begins to run. */
   prepare?: (world: World, doors: FrontDoors) => void;
 }
@@ -96,7 +99,7 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   startObserver(world);
   options.prepare?.(world, doors);
   const activeMs = knobs.hours * hourMs;
-  lines = startClients(world, doors, keys, activeMs);
+  lines = startClients(world, doors, keys, schedule, activeMs);
   plantLaterVersions(world, planted);
   driver.play(schedule);
   await world.scheduler.run(startOfTime + activeMs);
@@ -108,6 +111,7 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   for (const sentence of left) world.record.violated('liveness', sentence);
   for (const { atEnd } of judges) atEnd?.();
   noteQueues(world);
+  options.judge?.(world, history);
   return {
     seed: options.seed,
     knobs,
@@ -153,7 +157,13 @@ async function makeKeys(world: World): Promise<Map<string, string>> {
 }
 
 /** @returns lines of all batches that will be sent */
-function startClients(world: World, doors: FrontDoors, keys: ReadonlyMap<string, string>, activeMs: number): number {
+function startClients(
+  world: World,
+  doors: FrontDoors,
+  keys: ReadonlyMap<string, string>,
+  schedule: readonly Disturbance[],
+  activeMs: number,
+): number {
   const { knobs, scheduler } = world;
   const draw = world.streams.of('work');
   let total = 0;
@@ -169,7 +179,7 @@ function startClients(world: World, doors: FrontDoors, keys: ReadonlyMap<string,
       first: draw.pick(clouds),
     };
     total += lines;
-    const at = startOfTime + draw.next() * activeMs * 0.9;
+    const at = startOfTime + momentOf(draw, schedule, activeMs);
     const plans = {
       isTwice: job.idempotencyKey !== undefined && draw.chance(knobs.twice),
       isCancelled: draw.chance(knobs.cancels),
@@ -179,6 +189,15 @@ function startClients(world: World, doors: FrontDoors, keys: ReadonlyMap<string,
     scheduler.at(at, () => void runJob(world, doors, keys, job, plans));
   }
   return total;
+}
+
+/** Most work comes when something is about to go wrong, or has just gone wrong: then most is in flight. */
+function momentOf(draw: Stream, schedule: readonly Disturbance[], activeMs: number): number {
+  const any = draw.next() * activeMs * 0.9;
+  const around = (draw.next() - 0.7) * 300_000;
+  const at = draw.next();
+  if (schedule.length === 0 || draw.chance(0.3)) return any;
+  return Math.min(activeMs * 0.95, Math.max(1_000, schedule[Math.floor(at * schedule.length)]!.fromMs + around));
 }
 
 interface JobPlans {

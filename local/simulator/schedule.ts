@@ -134,8 +134,12 @@ const troubles: readonly {
 /** Faults and commands of one seed, all within `activeMs`. */
 export function drawSchedule(stream: Stream, count: number, activeMs: DurationMs): Disturbance[] {
   const total = troubles.reduce((sum, { weight }) => sum + weight, 0);
+  // Half of them come close together: it takes two things at once to lose something.
+  const burstAt = stream.next() * activeMs * 0.8;
   return Array.from({ length: count }, (): Disturbance => {
-    const fromMs = Math.floor(stream.next() * activeMs * 0.9);
+    const isInBurst = stream.chance(0.5);
+    const alone = stream.next() * activeMs * 0.9;
+    const fromMs = Math.floor(isInBurst ? burstAt + stream.next() * minutes(4) : alone);
     const lastMs = minutes(stream.pick([0.2, 1, 3, 8, 20, 60])) * (0.5 + stream.next());
     if (stream.chance(0.15)) return drawOrder(stream, fromMs);
     const trouble = drawTrouble(stream.next() * total);

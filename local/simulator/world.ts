@@ -87,6 +87,7 @@ export class World {
     const queue = (site: Cloud, part: string) =>
       new SimulatedQueue(`${site}/${part}`, scheduler, this.streams.of(`queue ${site}/${part}`), leaseMs[site], {
         duplicates: knobs.duplicates,
+        takesOldReceipts: site === 'aws',
         lostLeases: site === 'azure' ? knobs.lostLeases : 0,
         inFlightMax: 120_000,
         depthLagMs: knobs.depthLagMs,

@@ -109,7 +109,7 @@ export function startLambdaMonitor(world: World): void {
       });
   };
   const each = () => {
-    scheduler.after(minuteMs, each);
+    scheduler.after(Math.max(minuteMs, world.settings.tickMs), each);
     const delay = timerDelayMs(world, 'aws');
     if (delay !== undefined) scheduler.after(delay, invoke);
   };

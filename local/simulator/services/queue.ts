@@ -7,8 +7,10 @@ import type { Scheduler } from '../engine/scheduler.ts';
 
 /** How a queue of one vendor behaves. */
 export interface QueueManners {
-  /** Share of received messages that are handed out again although they were received: at least once. */
+  /** Share of received messages that are handed out again within seconds: at least once. */
   duplicates: number;
+  /** Whether a message goes by a receipt that is older than its last delivery. */
+  takesOldReceipts: boolean;
   /** Share of leases that end long before their time: a broker moved, a link was lost. */
   lostLeases: number;
   /** Messages that may be leased at once; beyond it nothing is handed out. */
@@ -129,9 +131,8 @@ export class SimulatedQueue implements Queue {
   /** At once and without waiting. */
   take(max: number, leaseMs: DurationMs = this.#leaseMs): LeasedMessage[] {
     const taken: LeasedMessage[] = [];
-    const { inFlightMax, duplicates, lostLeases, credits } = this.#manners;
+    const { inFlightMax, credits } = this.#manners;
     if (this.#visible.length > 0) credits?.spend(Math.min(max, this.#visible.length));
-    const again: Message[] = [];
     while (taken.length < max && this.#visible.length > 0 && this.#counts.inFlight < inFlightMax) {
       const at = Math.floor(this.#stream.next() * this.#visible.length);
       const message = this.#visible[at]!;
@@ -140,29 +141,35 @@ export class SimulatedQueue implements Queue {
       // It left the queue, or took another turn, while it stood here.
       if (message.state !== 'visible') continue;
       message.deliveryCount += 1;
-      const isShort = lostLeases > 0 && this.#stream.chance(lostLeases);
-      if (isShort) this.seen.lostLeases += 1;
-      const turn = this.#wait(message, 'inFlight', isShort ? this.#stream.next() * leaseMs : leaseMs);
+      const turn = this.#wait(message, 'inFlight', this.#lastingMs(leaseMs));
       taken.push({
         id: message.id,
         body: message.body,
         deliveryCount: message.deliveryCount,
         lease: { message, turn },
       });
-      if (duplicates > 0 && this.#stream.chance(duplicates)) again.push(message);
-    }
-    for (const message of again) {
-      this.seen.duplicates += 1;
-      const copy: Message = { ...message, state: 'gone', turn: 0 };
-      this.#all.add(copy);
-      this.#wait(copy, 'delayed', this.#stream.next() * 5_000);
     }
     return taken;
   }
 
+  /** How long a lease really lasts: a second copy may show at once, and a lock be lost. */
+  #lastingMs(leaseMs: DurationMs): DurationMs {
+    const { duplicates, lostLeases } = this.#manners;
+    if (duplicates > 0 && this.#stream.chance(duplicates)) {
+      this.seen.duplicates += 1;
+      return this.#stream.next() * 5_000;
+    }
+    if (lostLeases === 0 || !this.#stream.chance(lostLeases)) return leaseMs;
+    this.seen.lostLeases += 1;
+    return this.#stream.next() * leaseMs;
+  }
+
+  /** SQS deletes by any receipt that it ever gave; Service Bus completes under the lock that holds. */
   async complete(message: LeasedMessage): Promise<boolean> {
     const held = this.#held(message);
+    const late = (message.lease as Lease).message;
     if (held !== undefined) this.#remove(held);
+    else if (this.#manners.takesOldReceipts && late.state !== 'gone') this.#remove(late);
     return held !== undefined;
   }
 
