@@ -64,6 +64,14 @@ type End =
 
 /** A canary's word holds this long. */
 const canaryHoldsMs: DurationMs = 10_000;
+/**
+ * A line is refused only if it was refused so often in a row, and so many canaries in a row were served. One of each
+ * does not tell a bad line from a backend that refuses four calls of ten, or everything since a second ago: of the first
+ * kind one line in ten would have been failed, of the second every line of a small chunk (I10).
+ * A bad line is seldom, and a refusal costs nothing.
+ */
+const refusalsNeeded = 4;
+const canariesNeeded = 3;
 /** Below this a call is not started any more: it would only be cut off. */
 const startReserveMs: DurationMs = 250;
 
@@ -118,10 +126,13 @@ class Engine implements BatchingCore {
   async #endAlone(lane: Lane, body: JsonObject, deadline: EpochMs): Promise<End> {
     const end = this.#endOf(lane, await this.#call(lane, body, deadline));
     if (end.kind !== 'refused') return end;
-    // Asked once more: a refusal that does not hold was never about the line.
-    const second = this.#endOf(lane, await this.#call(lane, body, deadline));
-    if (second.kind === 'answered') lane.suspicion.noteContradiction(this.#options.clock.now());
-    return second;
+    // Asked again: a refusal that does not hold was never about the line.
+    for (let refusals = 1; refusals < refusalsNeeded; refusals++) {
+      const again = this.#endOf(lane, await this.#call(lane, body, deadline));
+      if (again.kind === 'answered') lane.suspicion.noteContradiction(this.#options.clock.now());
+      if (again.kind !== 'refused') return again;
+    }
+    return end;
   }
 
   #endOf(lane: Lane, reply: BackendReply | 'deadline'): End {
@@ -130,7 +141,6 @@ class Engine implements BatchingCore {
     if (sort === 'backend' || sort === 'site')
       return { kind: 'retry', cause: sort, reason: describe(reply), counts: false };
     if (reply.kind !== 'answered') return { kind: 'retry', cause: 'line', reason: describe(reply), counts: true };
-    if (sort === 'line' || sort === 'good') lane.suspicion.note(sort === 'line');
     const fault = sort === 'good' ? shapeFault(lane.endpoint, reply.body) : undefined;
     if (sort === 'malformed' || fault !== undefined)
       return { kind: 'retry', cause: 'line', reason: fault ?? 'an error inside an answer', counts: true };
@@ -230,9 +240,9 @@ class Engine implements BatchingCore {
   /** Refusals end lines only if the model is to be believed; else they are weather, and the lines come again. */
   async #judgeRefusals(lane: Lane, ends: End[], deadline: EpochMs): Promise<void> {
     if (!ends.some((end) => end.kind === 'refused')) return;
-    const isWeather =
-      lane.suspicion.isDoubted(this.#options.clock.now()) ||
-      (lane.suspicion.isCorrelated && !(await this.#canaryIsServed(lane, deadline)));
+    const isDoubted = () => lane.suspicion.isDoubted(this.#options.clock.now());
+    // While we asked, a neighbour may have been refused and then served.
+    const isWeather = isDoubted() || !(await this.#canariesAreServed(lane, deadline)) || isDoubted();
     if (!isWeather) return;
     this.#options.log.warn('refusals.doubted', { backend: lane.route.backend.name, model: lane.route.model });
     for (const [i, end] of ends.entries())
@@ -245,16 +255,20 @@ class Engine implements BatchingCore {
         };
   }
 
-  /** A request that cannot be at fault; its answer serves all who ask within ten seconds. */
-  #canaryIsServed(lane: Lane, deadline: EpochMs): Promise<boolean> {
+  /** Requests that cannot be at fault; the answers serve all who ask within ten seconds. */
+  #canariesAreServed(lane: Lane, deadline: EpochMs): Promise<boolean> {
     const now = this.#options.clock.now();
-    if (lane.canary === undefined || now - lane.canary.at >= canaryHoldsMs) {
-      const isServed = this.#call(lane, canaryBody(lane.endpoint), deadline).then(
-        (reply) => reply !== 'deadline' && sortFault(reply) === 'good',
-      );
-      lane.canary = { at: now, isServed };
-    }
+    if (lane.canary === undefined || now - lane.canary.at >= canaryHoldsMs)
+      lane.canary = { at: now, isServed: this.#askCanaries(lane, deadline) };
     return lane.canary.isServed;
+  }
+
+  async #askCanaries(lane: Lane, deadline: EpochMs): Promise<boolean> {
+    for (let served = 0; served < canariesNeeded; served++) {
+      const reply = await this.#call(lane, canaryBody(lane.endpoint), deadline);
+      if (reply === 'deadline' || sortFault(reply) !== 'good') return false;
+    }
+    return true;
   }
 
   #row(lane: Lane, line: LineRequest, end: End): ResultRow {
