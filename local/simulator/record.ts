@@ -33,6 +33,8 @@ export interface Watcher {
   created?(store: SimulatedStore, key: string, bytes: Uint8Array): void;
   deleted?(store: SimulatedStore, key: string): void;
   receipt?(seen: ReceiptSeen): void;
+  /** A message was completed; `body` as it was sent. */
+  completed?(queue: string, body: string): void;
 }
 
 /**
@@ -79,6 +81,10 @@ export class SimulationRecord implements StoreWitness {
 
   deleted(store: SimulatedStore, key: string): void {
     for (const watcher of this.#watchers) watcher.deleted?.(store, key);
+  }
+
+  completed(queue: string, body: string): void {
+    for (const watcher of this.#watchers) watcher.completed?.(queue, body);
   }
 
   receipt(seen: ReceiptSeen): void {

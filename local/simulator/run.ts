@@ -1,4 +1,5 @@
 import { createApiKey } from '../../shared/api/keys.ts';
+import type { RuleName } from '../../shared/control/rules.ts';
 import type { LogFields } from '../../shared/ports/log.ts';
 import { Client, type Job, linesOf } from './actors/client.ts';
 import { Operators } from './actors/operator.ts';
@@ -249,20 +250,26 @@ function plantLaterVersions(world: World, planted: { site: Cloud; body: string }
 
 /** When all is well again people put back what they had changed by hand, and give it time. */
 function helpBack(world: World, operators: Operators): void {
-  const give = (command: Parameters<Operators['give']>[0]['command'], name: string) =>
-    operators.give({ command, force: ['minimum-interval'], at: 'aws', operationId: `tidy-${name}-${world.now}` });
+  const give = (command: Parameters<Operators['give']>[0]['command'], name: string, force: RuleName[] = []) =>
+    operators.give({
+      command,
+      force: ['minimum-interval', ...force],
+      at: 'aws',
+      operationId: `tidy-${name}-${world.now}`,
+    });
   world.scheduler.after(60_000, () => {
     void (async () => {
       await give({ kind: 'unfreeze' }, 'unfreeze');
       for (const site of clouds) await give({ kind: 'uncordon', site }, `uncordon-${site}`);
     })();
   });
-  // Whoever was failed over by hand comes back by hand.
+  // Whoever was failed over by hand comes back by hand; verdicts may hold back for hours what a person sees at once.
   const back = (round: number) => {
-    if (round > 5) return;
+    if (round > 12) return;
     world.scheduler.after(600_000, () => {
       void (async () => {
-        for (const site of clouds) await give({ kind: 'failback', site, step: 'start' }, `failback-${site}`);
+        const force: RuleName[] = round < 2 ? [] : ['target-healthy'];
+        for (const site of clouds) await give({ kind: 'failback', site, step: 'start' }, `failback-${site}`, force);
         back(round + 1);
       })();
     });

@@ -17,7 +17,9 @@ export interface ScenarioReport extends RunReport {
   bound: string[];
   /** Sentences of `expect` that nothing here can judge, and what happened, for whoever reads. */
   notes: string[];
-  /** Each change of the control log, in short. */
+  /** The control log. */
+  log: ControlEntry[];
+  /** Each change of it, in short. */
   epochs: string[];
 }
 
@@ -109,6 +111,7 @@ export async function simulateScenario(
     bound: ['liveness', ...bound],
     notes: names.filter((name) => !bound.includes(name)).map((name) => `not judged: ${name}`),
     epochs: log.map((entry) => describeEntry(entry)),
+    log,
   };
 }
 

@@ -97,6 +97,8 @@ export class World {
       aws: { intake: queue('aws', 'intake'), work: queue('aws', 'work') },
       azure: { intake: queue('azure', 'intake'), work: queue('azure', 'work') },
     };
+    for (const { intake, work } of Object.values(this.queues))
+      for (const one of [intake, work]) one.onCompleted = (body) => this.record.completed(one.name, body);
     const model = (site: Cloud) =>
       new SimulatedModels(site, this.network, this.streams.of(`models ${site}`), {
         p50Ms: knobs.modelP50Ms,

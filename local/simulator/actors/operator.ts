@@ -38,7 +38,8 @@ export class Operators {
         isConverged: () => convergeJournals(core),
       });
       this.outcomes.push({ order, outcome });
-      this.#world.trace.write(this.#world.now, `${process.name} ordered ${order.command.kind}: ${outcome.status}`);
+      const why = outcome.status === 'refused' ? ` by ${outcome.objections.map(({ rule }) => rule).join(' ')}` : '';
+      this.#world.trace.write(this.#world.now, `${process.name} ordered ${order.command.kind}: ${outcome.status}${why}`);
       this.#world.record.reach(`order ${outcome.status}`);
     } catch (error) {
       this.outcomes.push({ order, outcome: { status: 'failed', error: String((error as Error)?.message) } });

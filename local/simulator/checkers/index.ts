@@ -4,11 +4,14 @@ import { acceptedIsMirrored } from './acceptance.ts';
 import { ControlHistory, controlLogHolds, fencedSitesRest, returningSitesHoldAll } from './control.ts';
 import { journalsConverge } from './convergence.ts';
 import { factsNeverChange } from './facts.ts';
+import { onlyTheSickAreFailedOver } from './false-alarm.ts';
 import { takeoverIsBounded } from './headroom.ts';
+import { hintsOutliveTheirBatches } from './hints.ts';
 import type { Judge } from './judge.ts';
 import { laterVersionsAreKept, outageIsNoPoison } from './outage.ts';
 import { oneResultEach, publishedIsHeld, publishedOnce } from './publication.ts';
 import { repetitionIsBounded } from './repetition.ts';
+import { settledLast } from './settling.ts';
 import { witnessIsNotMissed } from './stability.ts';
 
 /** What a run tells its judges about itself. */
@@ -35,6 +38,9 @@ export function judgesOf(world: World, run: JudgedRun): { judges: Judge[]; histo
     publishedOnce(world),
     fencedSitesRest(world, history),
     returningSitesHoldAll(world, history),
+    settledLast(world, history),
+    hintsOutliveTheirBatches(world),
+    onlyTheSickAreFailedOver(world, history),
     outageIsNoPoison(world),
     laterVersionsAreKept(world, run.planted),
     journalsConverge(world),

@@ -26,6 +26,8 @@ const smooth: Fate = { delayMs: 0 };
 
 /** A token holds for an hour, and is asked for anew a little before that. */
 const tokenLifeMs: DurationMs = 55 * 60_000;
+/** Share of calls that find no standing connection. */
+const newConnections = 0.1;
 
 /**
  * Everything that is wrong now, by component: the effects of a scenario, as callers meet them. Times of effects are
@@ -36,6 +38,8 @@ export class Board {
   /** Grows with each change, so that routes look up what concerns them once. */
   version = 0;
   readonly #stream: Stream;
+  /** Told when something begins or ends. */
+  onChange: (() => void) | undefined;
   /** Calls that met an effect, by kind of mode. */
   readonly met: Record<string, number> = {};
 
@@ -51,12 +55,14 @@ export class Board {
     const active = { effect, since: now };
     this.#active.push(active);
     this.version += 1;
+    this.onChange?.();
     return active;
   }
 
   end(active: ActiveEffect): void {
     this.#active = this.#active.filter((one) => one !== active);
     this.version += 1;
+    this.onChange?.();
   }
 
   /** Effects on exactly this component, or on something that holds it. */
@@ -78,11 +84,18 @@ export class Board {
     if (effects.length === 0) return smooth;
     const fate: Fate = { delayMs: 0 };
     for (const { active, when } of effects) {
-      if (!isConcerned(when, active, process, now)) continue;
+      if (!this.#isConcerned(when, active, process, now)) continue;
       this.#meet(fate, active, process, key, bytes);
       if (fate.error !== undefined || fate.silentMs !== undefined) break;
     }
     return fate;
+  }
+
+  #isConcerned(when: Concern['when'], { since }: ActiveEffect, process: Process, now: EpochMs): boolean {
+    if (when === 'always') return true;
+    if (when === 'connection') return process.startedAt >= since || this.#stream.chance(newConnections);
+    const renewals = Math.floor((now - process.startedAt) / tokenLifeMs);
+    return process.startedAt + renewals * tokenLifeMs >= since;
   }
 
   #meet(fate: Fate, active: ActiveEffect, process: Process, key: string, bytes: number): void {
@@ -160,14 +173,8 @@ export class Board {
 /** An effect as it concerns one route. */
 export interface Concern {
   active: ActiveEffect;
-  /** `token`: only once the caller has to ask for a new one. */
-  when: 'always' | 'token';
-}
-
-function isConcerned(when: Concern['when'], { since }: ActiveEffect, process: Process, now: EpochMs): boolean {
-  if (when === 'always') return true;
-  const renewals = Math.floor((now - process.startedAt) / tokenLifeMs);
-  return process.startedAt + renewals * tokenLifeMs >= since;
+  /** `token`: only once the caller has to ask for a new one; `connection`: only where one has to be opened. */
+  when: 'always' | 'token' | 'connection';
 }
 
 /** The way from one place to one operation of one service of one site. */
@@ -204,13 +211,21 @@ function concernOf(target: string, from: string, parts: readonly string[]): Conc
   if (site === 'link') return service === `${from}-to-${to}` ? 'always' : undefined;
   // What leaves a site meets its network, and a site that is gone sends nothing.
   if (site === from && (service === undefined || service === 'net')) return 'always';
-  if (kind === 'model') return site === 'provider' && service === 'model' ? 'always' : undefined;
-  if (service === 'dns') return site === to ? 'always' : undefined;
+  if (kind === 'model') return concernsModel(target, parts) ? 'always' : undefined;
+  // Names are looked up for new connections; a look at a front door opens one each time.
+  if (service === 'dns') return site !== to ? undefined : kind === 'api' ? 'always' : 'connection';
   if (service !== 'credentials' || kind === 'api') return undefined;
   if (operation === 'validate') return site === to ? 'always' : undefined;
   if (operation === 'exchange') return site === to && from !== to ? 'token' : undefined;
   if (operation === 'mint') return site === from ? 'token' : undefined;
   return undefined;
+}
+
+/** A vendor's model is behind both clouds; a name that we do not serve means the one that everybody asks for. */
+function concernsModel(target: string, [to, , alias]: readonly string[]): boolean {
+  const [site, service, model] = target.split('.');
+  if (service !== 'model' || (site !== 'provider' && site !== to)) return false;
+  return model === undefined || alias === (['m', 'e', 'only-aws'].includes(model) ? model : 'm');
 }
 
 /** `aws` holds `aws.store`, which holds `aws.store.put`. */

@@ -78,6 +78,8 @@ export class SimulatedQueue implements Queue {
   readonly deadLetters: { id: string; body: string; reason: string }[] = [];
   /** Told when a message has become visible. */
   onVisible: (() => void) | undefined;
+  /** Told of each message that was completed. */
+  onCompleted: ((body: string) => void) | undefined;
   /** How often the originals of a message were delivered, by its id: what a copy carries in its properties. */
   readonly earlier = new Map<string, number>();
   /** What happened here that a test wants to have happened. */
@@ -168,8 +170,9 @@ export class SimulatedQueue implements Queue {
   async complete(message: LeasedMessage): Promise<boolean> {
     const held = this.#held(message);
     const late = (message.lease as Lease).message;
-    if (held !== undefined) this.#remove(held);
-    else if (this.#manners.takesOldReceipts && late.state !== 'gone') this.#remove(late);
+    if (held === undefined && (!this.#manners.takesOldReceipts || late.state === 'gone')) return false;
+    this.#remove(late);
+    this.onCompleted?.(late.body);
     return held !== undefined;
   }
 
