@@ -268,7 +268,7 @@ function helpBack(world: World, operators: Operators): void {
     if (round > 12) return;
     world.scheduler.after(600_000, () => {
       void (async () => {
-        const force: RuleName[] = round < 2 ? [] : ['target-healthy'];
+        const force: RuleName[] = round < 6 ? [] : ['target-healthy'];
         for (const site of clouds) await give({ kind: 'failback', site, step: 'start' }, `failback-${site}`, force);
         back(round + 1);
       })();

@@ -39,7 +39,10 @@ export class Operators {
       });
       this.outcomes.push({ order, outcome });
       const why = outcome.status === 'refused' ? ` by ${outcome.objections.map(({ rule }) => rule).join(' ')}` : '';
-      this.#world.trace.write(this.#world.now, `${process.name} ordered ${order.command.kind}: ${outcome.status}${why}`);
+      this.#world.trace.write(
+        this.#world.now,
+        `${process.name} ordered ${order.command.kind}: ${outcome.status}${why}`,
+      );
       this.#world.record.reach(`order ${outcome.status}`);
     } catch (error) {
       this.outcomes.push({ order, outcome: { status: 'failed', error: String((error as Error)?.message) } });

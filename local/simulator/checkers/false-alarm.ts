@@ -3,8 +3,8 @@ import type { World } from '../world.ts';
 import type { ControlHistory } from './control.ts';
 import type { Judge } from './judge.ts';
 
-/** What was wrong so long ago is no reason any more. */
-const rememberedMs = 3_600_000;
+/** What was wrong so long ago is no reason any more: verdicts hold back for an hour, and rare looks count for three. */
+const rememberedMs = 4 * 3_600_000;
 
 /**
  * No site is failed over by a machine that nothing was wrong with: neither it, nor a way to it, nor what its models come
