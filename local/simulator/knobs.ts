@@ -28,6 +28,16 @@ export interface Knobs {
   deletions: number;
   /** Share of batches that are sent twice, to both clouds, under one key. */
   twice: number;
+  /** Share of jobs under a key that the other cloud is sent with another payload, in the same second. */
+  conflicts: number;
+  /** Batches with a line that kills the process which works it. They end at their deadline. */
+  killers: number;
+  /** Torn and foreign objects that are laid among results. */
+  torn: number;
+  /** Pointers of a later version that are laid into queues. */
+  laterVersions: number;
+  /** A store that is replaced: by an empty one (`witness`), or by a backup of its `state` of some minutes before (`azure`). */
+  replaced: 'none' | 'witness' | 'azure';
   modelP50Ms: DurationMs;
   modelConcurrency: number;
   malformed: number;
@@ -77,6 +87,11 @@ export function drawKnobs(stream: Stream, given: Partial<Knobs> = {}): Knobs {
     cancels: rarely(0.3, 0.2),
     deletions: rarely(0.3, 0.2),
     twice: rarely(0.4, 0.3),
+    conflicts: rarely(0.15, 0.3),
+    killers: 0,
+    torn: rarely(0.2, 3),
+    laterVersions: rarely(0.15, 1),
+    replaced: stream.chance(0.9) ? 'none' : stream.pick(['witness', 'azure'] as const),
     modelP50Ms: stream.pick([200, 2_000, 15_000]),
     modelConcurrency: stream.pick([8, 32, 200]),
     malformed: rarely(0.2, 0.02),

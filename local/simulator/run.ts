@@ -1,11 +1,14 @@
 import { createApiKey } from '../../shared/api/keys.ts';
 import type { RuleName } from '../../shared/control/rules.ts';
+import { resultKey } from '../../shared/journal/keys.ts';
 import type { LogFields } from '../../shared/ports/log.ts';
+import { replaceVoter } from '../../shared/redrive/rejoin.ts';
 import { Client, type Job, linesOf } from './actors/client.ts';
 import { Operators } from './actors/operator.ts';
 import type { ControlHistory } from './checkers/control.ts';
 import { differences } from './checkers/convergence.ts';
 import { judgesOf } from './checkers/index.ts';
+import { acceptedBatches, publicationOf } from './checkers/journal.ts';
 import { pending } from './checkers/liveness.ts';
 import { repeatsOf } from './checkers/repetition.ts';
 import { Driver } from './driver.ts';
@@ -102,6 +105,8 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   const activeMs = knobs.hours * hourMs;
   lines = startClients(world, doors, keys, schedule, activeMs);
   plantLaterVersions(world, planted);
+  plantTornResults(world, activeMs);
+  replaceStore(world, activeMs);
   driver.play(schedule);
   await world.scheduler.run(startOfTime + activeMs);
   driver.endAll();
@@ -174,7 +179,7 @@ function startClients(
     const tenant = draw.pick(['acme', 'globex']);
     const job: Job = {
       tenant,
-      lines: linesOf({ name: `batch ${i}`, lines, poison: knobs.poison, endpoint }, draw),
+      lines: linesOf({ name: `batch ${i}`, lines, poison: knobs.poison, hasKiller: i < knobs.killers, endpoint }, draw),
       endpoint,
       idempotencyKey: draw.chance(0.9) ? `key-${i}` : undefined,
       first: draw.pick(clouds),
@@ -183,6 +188,7 @@ function startClients(
     const at = startOfTime + momentOf(draw, schedule, activeMs);
     const plans = {
       isTwice: job.idempotencyKey !== undefined && draw.chance(knobs.twice),
+      isConflicting: draw.chance(knobs.conflicts),
       isCancelled: draw.chance(knobs.cancels),
       isDeleted: draw.chance(knobs.deletions),
       pauseMs: draw.next() * 120_000,
@@ -203,6 +209,7 @@ function momentOf(draw: Stream, schedule: readonly Disturbance[], activeMs: numb
 
 interface JobPlans {
   isTwice: boolean;
+  isConflicting: boolean;
   isCancelled: boolean;
   isDeleted: boolean;
   pauseMs: number;
@@ -213,14 +220,16 @@ async function runJob(
   doors: FrontDoors,
   keys: ReadonlyMap<string, string>,
   job: Job,
-  { isTwice, isCancelled, isDeleted, pauseMs }: JobPlans,
+  { isTwice, isConflicting, isCancelled, isDeleted, pauseMs }: JobPlans,
 ): Promise<void> {
   const { process } = world.spawn('client', 'outside', 'aws');
   const client = new Client(world, doors, process, keys);
   const other: Cloud = job.first === 'aws' ? 'azure' : 'aws';
+  const lines = job.lines.map((line) => line.replace('line 0', 'other line 0'));
   const [accepted, again] = await Promise.all([
     client.submit(job),
     isTwice ? client.submit({ ...job, first: other }) : undefined,
+    isConflicting ? client.submit({ ...job, lines, first: other }) : undefined,
   ]);
   if (accepted === undefined) return;
   if (again !== undefined && again.batch === accepted.batch) world.record.reach('same key, same batch');
@@ -237,15 +246,68 @@ async function runJob(
 /** Messages that a later version of us will understand. */
 function plantLaterVersions(world: World, planted: { site: Cloud; body: string }[]): void {
   const draw = world.streams.of('later versions');
-  if (!draw.chance(0.15)) return;
-  const site = draw.pick(clouds);
-  const body = JSON.stringify({ v: 2, kind: 'plan', tenant: 'acme', shape: 'of a later version' });
-  planted.push({ site, body });
-  world.scheduler.at(startOfTime + 60_000, () => {
-    void world.queues[site].work.send([{ id: draw.ids.uuid(), body }]).catch(() => {
-      planted.length = 0;
+  for (let i = 0; i < world.knobs.laterVersions; i++) {
+    const site = draw.pick(clouds);
+    const body = JSON.stringify({ v: 2, kind: 'plan', tenant: 'acme', shape: `of a later version, ${i}` });
+    world.scheduler.at(startOfTime + 60_000, () => {
+      void world.queues[site].work.send([{ id: draw.ids.uuid(), body }]).then(
+        () => void planted.push({ site, body }),
+        () => {},
+      );
     });
+  }
+}
+
+/** Objects among the results of open batches that are no results: cut off, or of another batch. */
+function plantTornResults(world: World, activeMs: number): void {
+  const draw = world.streams.of('torn results');
+  for (let i = 0; i < world.knobs.torn; i++)
+    world.scheduler.at(startOfTime + draw.next() * activeMs * 0.9, () => {
+      const open = acceptedBatches(world).filter((placed) => publicationOf(world, placed) === undefined);
+      if (open.length === 0) return;
+      const { tenant, batch } = draw.pick(open);
+      const site = draw.pick(clouds);
+      const id = { epoch: 1, site, uuid: draw.ids.uuid() };
+      const key = resultKey(tenant, batch, { ...id, firstLine: 0, lines: 1, answered: 1 });
+      const foreign = `{"v":1,"kind":"result","batch":"batch_${draw.ids.uuid()}","rows":1}\n{"line":0}\n`;
+      const bytes = Buffer.from(draw.chance(0.5) ? '{"v":1,"kind":"result","ba' : foreign);
+      void world.stores[site].journal.putIfAbsent(key, bytes);
+      world.record.reach('torn result planted');
+    });
+}
+
+/** A store is lost and replaced, a third of the way: by an empty one, or by a backup that has forgotten some minutes. */
+function replaceStore(world: World, activeMs: number): void {
+  const { replaced } = world.knobs;
+  if (replaced === 'none') return;
+  const { scheduler, stores } = world;
+  const backup = new Map<string, Uint8Array>();
+  const { state, journal } = stores[replaced];
+  scheduler.at(startOfTime + activeMs * 0.25, () => {
+    for (const key of state.keysUnder('')) backup.set(key, state.peek(key)!);
   });
+  scheduler.at(startOfTime + activeMs * 0.33, () => {
+    state.wipe();
+    if (replaced === 'witness') journal.wipe();
+    else for (const [key, bytes] of backup) void state.putIfAbsent(key, bytes);
+    world.record.reach('store replaced');
+    void nameReplaced(world, replaced);
+  });
+}
+
+/** People say that a store is a new one, until two others have decided so. */
+async function nameReplaced(world: World, store: 'witness' | 'azure'): Promise<void> {
+  const { process, core } = world.spawn('laptop', 'outside', 'aws');
+  for (let round = 0; round < 200; round++) {
+    try {
+      const cause = { actor: 'operator:replacer', reason: `${store} was replaced`, operation: `replace-${store}` };
+      await replaceVoter(core, store, `${store}-2`, cause);
+      break;
+    } catch {
+      await process.clock.sleep(20_000);
+    }
+  }
+  process.kill();
 }
 
 /** When all is well again people put back what they had changed by hand, and give it time. */

@@ -93,9 +93,14 @@ const calm: Partial<Knobs> = {
   linesMax: 50,
   chunkLines: 5,
   modelP50Ms: 15_000,
-  modelConcurrency: 40,
+  modelConcurrency: 300,
   depthLagMs: 0,
   canaries: false,
+  conflicts: 0,
+  killers: 0,
+  torn: 0,
+  laterVersions: 0,
+  replaced: 'none',
   observer: true,
 };
 
@@ -226,7 +231,7 @@ export const mistakes: readonly Mistake[] = [
     name: 'works stale pointers',
     story: 'F34: a site comes back with old messages and works them',
     breaks: ['I6'],
-    knobs: { ...calm, workersMax: 2 },
+    knobs: { ...calm, workersMax: 1, chunkLines: 1, modelConcurrency: 500 },
     restHours: 0.5,
     // Nobody takes the old messages off its queue: the other cloud does not reach it.
     schedule: [effect('link.azure-to-aws', { kind: 'gone' }, 2.9, 8), failover('aws', 'azure', 3)],
@@ -422,7 +427,7 @@ export const mistakes: readonly Mistake[] = [
     name: 'drops what it does not know',
     story: "F17: a worker of last month's version meets a pointer of today's",
     breaks: ['I15'],
-    knobs: { ...calm, batches: 2 },
+    knobs: { ...calm, batches: 2, laterVersions: 1 },
     variant: {
       work: (core, deliveries, options) =>
         work(

@@ -24,11 +24,12 @@ const pausesMs = [2_000, 10_000, 30_000, 60_000, 120_000] as const;
 
 /** Lines of a batch: each text is its own, so that a model's answer tells which line it is for. */
 export function linesOf(
-  job: { name: string; lines: number; poison: number; endpoint: Job['endpoint'] },
+  job: { name: string; lines: number; poison: number; hasKiller: boolean; endpoint: Job['endpoint'] },
   stream: Stream,
 ) {
   return Array.from({ length: job.lines }, (_, i) => {
-    const text = `${job.name} line ${i}${stream.chance(job.poison) ? ` ${marks.poison}` : ''}`;
+    const isKiller = job.hasKiller && i === 0;
+    const text = `${job.name} line ${i}${stream.chance(job.poison) ? ` ${marks.poison}` : ''}${isKiller ? ` ${marks.killer}` : ''}`;
     const content =
       job.endpoint === '/v1/embeddings' ? { input: text } : { messages: [{ role: 'user', content: text }] };
     const model = job.endpoint === '/v1/embeddings' ? 'e' : 'm';

@@ -72,7 +72,9 @@ export class SimulatedModels {
       this.#running += 1;
       const { p50Ms, p99Ms, concurrencyMax, malformed } = this.#manners;
       const fate = route.fate(process, alias, scheduler.now);
-      const ms = this.#stream.latency(p50Ms, p99Ms) + fate.delayMs;
+      // What is asked for one token is answered soon.
+      const isSmall = text.length <= 'Say yes.'.length;
+      const ms = this.#stream.latency(isSmall ? Math.min(p50Ms, 300) : p50Ms, isSmall ? 1_000 : p99Ms) + fate.delayMs;
       const draw = this.#stream.next();
       if (fate.silentMs !== undefined) {
         this.#running -= 1;
@@ -92,7 +94,7 @@ export class SimulatedModels {
       if (draw < malformed) return reply(ms, () => ({ kind: 'malformed', status: 200, detail: 'cut off' }));
       reply(ms, () => {
         this.answered += 1;
-        if (text !== 'canary' && text !== 'hi') this.asked.set(text, (this.asked.get(text) ?? 0) + 1);
+        if (!isSmall) this.asked.set(text, (this.asked.get(text) ?? 0) + 1);
         const id = `${this.site}-${this.answered}`;
         return { kind: 'answered', status: 200, requestId: `req_${id}`, body: answerTo(endpoint, body, id) };
       });
