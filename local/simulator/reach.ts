@@ -46,7 +46,7 @@ export const mustReach = [
   'refusals doubted',
   'reply lost',
   'reply lost, write had succeeded',
-  'same key, same batch',
+  'same key gave the same batch',
   'settled too late',
   'single receipt',
   'single receipt mirrored later',

@@ -39,6 +39,8 @@ export interface RunOptions {
   restHours?: number;
   /** Judges what only this run is about, when it has come to rest. */
   judge?: (world: World, history: ControlHistory) => void;
+  /** A cloud that is lost for good: nothing is asked of it in the end. */
+  lost?: () => Cloud | undefined;
   /** Called before time begins to run. */
   prepare?: (world: World, doors: FrontDoors) => void;
 }
@@ -111,11 +113,13 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   await world.scheduler.run(startOfTime + activeMs);
   driver.endAll();
   const end = world.now + (options.restHours ?? 6) * hourMs;
-  helpBack(world, operators);
-  while (world.now < end && !isAtRest(world)) await world.scheduler.run(world.now + checkEveryMs);
-  const left = pending(world);
+  helpBack(world, operators, () => options.lost?.());
+  const lost = () => options.lost?.();
+  while (world.now < end && !isAtRest(world, lost())) await world.scheduler.run(world.now + checkEveryMs);
+  const left = pending(world, lost());
   for (const sentence of left) world.record.violated('liveness', sentence);
-  for (const { atEnd } of judges) atEnd?.();
+  // What both journals hold in the end is no question where one of them is gone.
+  if (lost() === undefined) for (const { atEnd } of judges) atEnd?.();
   noteQueues(world);
   options.judge?.(world, history);
   return {
@@ -232,7 +236,7 @@ async function runJob(
     isConflicting ? client.submit({ ...job, lines, first: other }) : undefined,
   ]);
   if (accepted === undefined) return;
-  if (again !== undefined && again.batch === accepted.batch) world.record.reach('same key, same batch');
+  if (again !== undefined && again.batch === accepted.batch) world.record.reach('same key gave the same batch');
   if (isCancelled || isDeleted) await process.clock.sleep(pauseMs);
   if (isCancelled) await client.cancel(job.tenant, accepted.batch);
   if (isDeleted) await client.deleteFile(job.tenant, accepted.file);
@@ -311,12 +315,12 @@ async function nameReplaced(world: World, store: 'witness' | 'azure'): Promise<v
 }
 
 /** When all is well again people put back what they had changed by hand, and give it time. */
-function helpBack(world: World, operators: Operators): void {
+function helpBack(world: World, operators: Operators, lost: () => Cloud | undefined): void {
   const give = (command: Parameters<Operators['give']>[0]['command'], name: string, force: RuleName[] = []) =>
     operators.give({
       command,
       force: ['minimum-interval', ...force],
-      at: 'aws',
+      at: lost() === 'aws' ? 'azure' : 'aws',
       operationId: `tidy-${name}-${world.now}`,
     });
   world.scheduler.after(60_000, () => {
@@ -331,7 +335,16 @@ function helpBack(world: World, operators: Operators): void {
     world.scheduler.after(600_000, () => {
       void (async () => {
         const force: RuleName[] = round < 6 ? [] : ['target-healthy'];
-        for (const site of clouds) await give({ kind: 'failback', site, step: 'start' }, `failback-${site}`, force);
+        const from = lost();
+        // A cloud that is gone for good may have been the only one that was active: that takes a person.
+        if (from !== undefined)
+          await give(
+            { kind: 'failover', from, to: from === 'aws' ? 'azure' : 'aws', scope: { kind: 'all' }, mode: 'forced' },
+            'give-up',
+            ['no-solo-flip', 'target-healthy'],
+          );
+        else
+          for (const site of clouds) await give({ kind: 'failback', site, step: 'start' }, `failback-${site}`, force);
         back(round + 1);
       })();
     });
@@ -340,8 +353,9 @@ function helpBack(world: World, operators: Operators): void {
 }
 
 /** Everything accepted is published, everywhere, and both journals hold the same. */
-function isAtRest(world: World): boolean {
-  return pending(world).length === 0 && differences(world).length === 0 && areLogsEqual(world);
+function isAtRest(world: World, lost: Cloud | undefined): boolean {
+  if (pending(world, lost).length > 0) return false;
+  return lost !== undefined || (differences(world).length === 0 && areLogsEqual(world));
 }
 
 function areLogsEqual(world: World): boolean {

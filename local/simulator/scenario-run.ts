@@ -55,7 +55,7 @@ const extraSchema = z.looseObject({
 const invariantPattern = /^I([1-9]|1[0-5])$/;
 const hourMs = 3_600_000;
 /** About so many ticks of each monitor in one run. */
-const ticksWanted = 500;
+const ticksWanted = 200;
 /** Before T+0: batches are under way when it begins. */
 const leadMs = 600_000;
 

@@ -1,16 +1,25 @@
-import { openKey, parseResultKey, publicationKey } from '../../../shared/journal/keys.ts';
-import { clouds, type World } from '../world.ts';
+import { acceptancesPrefix, openKey, parseResultKey, publicationKey } from '../../../shared/journal/keys.ts';
+import { type Cloud, clouds, type World } from '../world.ts';
 import { acceptedBatches, acceptedIds, type PlacedBatch } from './journal.ts';
 
 /**
  * Why the world is not at rest, one sentence for each thing that is open: what every accepted batch waits for. Empty
  * when all is done.
+ * @param lost a cloud that is gone for good: what was accepted in both must be published by the other, and what lay in
+ *   the lost one alone is lost with it
  */
-export function pending(world: World): string[] {
+export function pending(world: World, lost?: Cloud): string[] {
   return acceptedBatches(world).flatMap((placed) => {
-    const why = waitsFor(world, placed);
+    const why = lost === undefined ? waitsFor(world, placed) : waitsAt(world, placed, lost);
     return why === undefined ? [] : [`${placed.batch} ${why}`];
   });
+}
+
+function waitsAt(world: World, { tenant, batch }: PlacedBatch, lost: Cloud): string | undefined {
+  const { journal } = world.stores[lost === 'aws' ? 'azure' : 'aws'];
+  const isHeld = journal.keysUnder(acceptancesPrefix(tenant, batch)).length > 0;
+  if (!isHeld || journal.peek(publicationKey(tenant, batch)) !== undefined) return undefined;
+  return `is not published by the cloud that is left, ${lost} being lost`;
 }
 
 function waitsFor(world: World, { tenant, batch }: PlacedBatch): string | undefined {

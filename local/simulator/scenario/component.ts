@@ -6,8 +6,8 @@ export const targetRule = "must be '<site>.<service>[.<operation>]' in letters, 
 /** Services of a cloud, and those operations of each that a scenario may name; of the others any. */
 const services: Record<string, readonly string[] | 'any'> = {
   store: ['get', 'put', 'list', 'private', 'private_bulk'],
-  queue: ['send', 'receive', 'settle'],
-  functions: ['invoke', 'poller', 'scaleout'],
+  queue: ['send', 'receive', 'settle', 'messages'],
+  functions: ['invoke', 'poller', 'scaleout', 'process'],
   credentials: ['mint', 'exchange', 'validate'],
   model: 'any',
   api: [],
@@ -19,6 +19,8 @@ const services: Record<string, readonly string[] | 'any'> = {
   console: [],
   statuspage: [],
   zone: 'any',
+  clock: ['ahead', 'behind'],
+  net: [],
   dns: [],
 };
 
@@ -37,6 +39,7 @@ export function whyUnknown(target: string): string | undefined {
         : "a link is written 'link.<site>-to-<site>'";
     case 'operator':
     case 'ci':
+    case 'outside':
     case 'net':
       return undefined;
     default:
