@@ -124,6 +124,7 @@ function totalsOf({ totals, failures, reached, unreached, hash }: CampaignReport
     ok: isGood,
     ...totals,
     virtualHours: Math.round(totals.virtualHours * 10) / 10,
+    skippedHours: Math.round(totals.skippedHours * 10) / 10,
     hoursPerMinute: Math.round(totals.virtualHours / (spentMs / 60_000)),
     failedSeeds: failures.map(({ report }) => report.seed),
     reached,
@@ -150,12 +151,24 @@ function failureLines(
 }
 
 function reportLines({ totals, reached, unreached, hash }: CampaignReport, spentMs: number, isReachRequired: boolean) {
-  const { seeds, failed, virtualHours, batches, lines, repeats, faults, struckCalls, calls, processes, epochs } =
-    totals;
+  const {
+    seeds,
+    failed,
+    virtualHours,
+    skippedHours,
+    batches,
+    lines,
+    repeats,
+    faults,
+    struckCalls,
+    calls,
+    processes,
+    epochs,
+  } = totals;
   const points = Object.entries(reached).sort(([a], [b]) => (a < b ? -1 : 1));
   return [
     text``,
-    text`${seeds} seeds, ${failed} failed; ${virtualHours.toFixed(1)} virtual hours, ${Math.round(virtualHours / (spentMs / 60_000))} an actual minute`,
+    text`${seeds} seeds, ${failed} failed; ${virtualHours.toFixed(1)} virtual hours, ${skippedHours.toFixed(1)} of them quiet and left out, ${Math.round(virtualHours / (spentMs / 60_000))} an actual minute`,
     text`${batches} batches, ${lines} lines, ${repeats} lines computed again; ${processes} processes, ${epochs} control entries`,
     text`${faults} faults struck ${struckCalls} of ${calls} calls`,
     text`reached: ${joined(

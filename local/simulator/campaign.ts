@@ -13,6 +13,7 @@ export interface CampaignTotals {
   seeds: number;
   failed: number;
   virtualHours: number;
+  skippedHours: number;
   batches: number;
   lines: number;
   repeats: number;
@@ -52,6 +53,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     seeds: 0,
     failed: 0,
     virtualHours: 0,
+    skippedHours: 0,
     batches: 0,
     lines: 0,
     repeats: 0,

@@ -19,7 +19,7 @@ export class Driver {
 
   /** @param from the moment that the schedule's times count from */
   play(schedule: readonly Disturbance[], from = startOfTime): void {
-    for (const one of schedule) this.#world.scheduler.at(from + one.fromMs, () => this.#strike(one, from));
+    for (const one of schedule) this.#world.scheduler.fix(from + one.fromMs, () => this.#strike(one, from));
   }
 
   /** Ends everything that is wrong: from now on the world is well. */
@@ -40,7 +40,7 @@ export class Driver {
     const active = this.#world.board.begin(one, now);
     const undo = this.#begin(one);
     this.#active.set(active, undo);
-    if (one.untilMs !== undefined) scheduler.at(from + one.untilMs, () => this.#end(active, undo));
+    if (one.untilMs !== undefined) scheduler.fix(from + one.untilMs, () => this.#end(active, undo));
   }
 
   #end(active: ActiveEffect, undo: () => void): void {

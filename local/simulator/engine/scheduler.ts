@@ -2,7 +2,9 @@ import type { DurationMs, EpochMs } from '../../../shared/units.ts';
 
 /** Something that happens at a moment; cancelled ones are skipped. */
 export interface Event {
-  readonly at: EpochMs;
+  at: EpochMs;
+  /** Set for this very moment from outside (a fault, a client's day): it does not move when quiet time is left out. */
+  readonly isFixed: boolean;
   /** Order of scheduling: of two at one moment the earlier scheduled one comes first. */
   readonly order: number;
   run: (() => void) | undefined;
@@ -35,10 +37,36 @@ export class Scheduler {
     return this.#heap.length;
   }
 
-  at(at: EpochMs, run: () => void): Event {
-    const event: Event = { at: Math.max(at, this.#now), order: this.#order++, run };
+  at(at: EpochMs, run: () => void, isFixed = false): Event {
+    const event: Event = { at: Math.max(at, this.#now), order: this.#order++, isFixed, run };
     this.#push(event);
     return event;
+  }
+
+  /** As `at`, for what comes from outside. */
+  fix(at: EpochMs, run: () => void): Event {
+    return this.at(at, run, true);
+  }
+
+  /** When the next thing comes from outside; `undefined` if nothing does. */
+  get nextFixed(): EpochMs | undefined {
+    let next: EpochMs | undefined;
+    for (const { at, isFixed, run } of this.#heap)
+      if (isFixed && run !== undefined && (next === undefined || at < next)) next = at;
+    return next;
+  }
+
+  /**
+   * Leaves out the time until `at`, as if everybody had stood still meanwhile and only the clocks had gone on: whatever
+   * waits waits as long as before, but for what comes from outside.
+   */
+  leaveOut(at: EpochMs): void {
+    const ms = at - this.#now;
+    if (ms <= 0) return;
+    this.#now = at;
+    const events = this.#heap.splice(0).filter(({ run }) => run !== undefined);
+    for (const event of events) if (!event.isFixed) event.at += ms;
+    for (const event of events.sort((a, b) => (isBefore(a, b) ? -1 : 1))) this.#heap.push(event);
   }
 
   after(ms: DurationMs, run: () => void): Event {
