@@ -8,7 +8,7 @@ import { Operators } from './actors/operator.ts';
 import type { ControlHistory } from './checkers/control.ts';
 import { differences } from './checkers/convergence.ts';
 import { judgesOf } from './checkers/index.ts';
-import { acceptedBatches, publicationOf } from './checkers/journal.ts';
+import { acceptanceOf, acceptedBatches, publicationOf } from './checkers/journal.ts';
 import { pending } from './checkers/liveness.ts';
 import { repeatsOf } from './checkers/repetition.ts';
 import { Driver } from './driver.ts';
@@ -94,7 +94,11 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   const operators = new Operators(world);
   const driver = new Driver(world, operators);
   const { judges, history } = judgesOf(world, { schedule, struck: () => driver.struck, lines: () => lines, planted });
-  world.onLog = (event, fields) => notePoint(world, event, fields);
+  world.onLog = (event, fields, { place }) => {
+    notePoint(world, event, fields);
+    const isFenced = history.head?.sites[place]?.state === 'fenced';
+    if (event === 'publication.decided' && isFenced) world.record.reach('stale publisher');
+  };
   await preload();
   await world.init();
   const keys = await makeKeys(world);
@@ -434,5 +438,11 @@ function noteQueues(world: World): void {
         if (count > 0) record.reach(point);
     }
   if ((world.board.met.drop_reply ?? 0) > 0) record.reach('reply lost');
+  if (world.network.lostWrites > 0) record.reach('reply lost, write had succeeded');
+  for (const placed of acceptedBatches(world)) {
+    if (acceptanceOf(world, placed)?.receipt !== 'single') continue;
+    const isBoth = clouds.every((site) => publicationOf(world, placed, site) !== undefined);
+    if (isBoth) record.reach('single receipt mirrored later');
+  }
   if (world.credits.throttled > 0) record.reach('namespace throttled');
 }

@@ -77,7 +77,7 @@ export class World {
     this.record = new SimulationRecord(() => this.scheduler.now);
     this.board = new Board(this.streams.of('board'));
     const { scheduler, board, trace } = this;
-    this.network = { scheduler, board, trace, onCall: undefined, calls: 0 };
+    this.network = { scheduler, board, trace, onCall: undefined, calls: 0, lostWrites: 0 };
     const pair = (site: string) => ({
       journal: new SimulatedStore(site, 'journal', this.record),
       state: new SimulatedStore(site, 'state', this.record),

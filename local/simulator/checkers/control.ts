@@ -75,6 +75,7 @@ function notePoints(record: World['record'], entry: ControlEntry, before: Contro
  * under an epoch that fences it.
  */
 export function fencedSitesRest({ record }: World, history: ControlHistory): Judge {
+  const crashesAtRedrive = new Map<string, number>();
   const isFenced = (epoch: number, site: string) => history.entries.get(epoch)?.entry.sites[site]?.state === 'fenced';
   return {
     watcher: {
@@ -85,6 +86,12 @@ export function fencedSitesRest({ record }: World, history: ControlHistory): Jud
           if ('fault' in parsed) return;
           const { epoch, to, batch, reason } = parsed.fact;
           record.reach(`dispatched for ${reason}`);
+          if (reason === 'redrive') {
+            const crashes = record.reached.get('process crashed') ?? 0;
+            const before = crashesAtRedrive.get(`${epoch} ${to}`) ?? crashes;
+            crashesAtRedrive.set(`${epoch} ${to}`, before);
+            if (crashes > before) record.reach('redrive resumed after a crash');
+          }
           if (isFenced(epoch, to))
             record.violated('I6', `${batch}: a wave went to ${to} under epoch ${epoch}, which fences it`);
         }

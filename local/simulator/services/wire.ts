@@ -18,6 +18,8 @@ export interface Network {
   onCall: ((call: WireCall) => void) | undefined;
   /** Calls made so far. */
   calls: number;
+  /** Writes that took effect and whose answer was lost. */
+  lostWrites: number;
 }
 
 export interface WireCall {
@@ -128,6 +130,7 @@ export class Wire<Op extends StoreOp | QueueOp> extends Faults<Op> {
           (value) => {
             if (fate.isReplyLost) {
               trace.write(scheduler.now, `${process.name} ${op} ${where} ${key} reply lost`);
+              if (isWrite) this.#network.lostWrites += 1;
               return fail(unheard(), 2_000);
             }
             scheduler.after(backMs, () => process.deliver(() => resolve(value)));
