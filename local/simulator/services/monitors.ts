@@ -1,11 +1,8 @@
 import { runTicks } from '../../../runtime/ticks.ts';
-import { actOnObservations } from '../../../shared/control/act.ts';
-import type { Core } from '../../../shared/core.ts';
+import { tendSite } from '../../../shared/control/tend.ts';
 import { SiteUnavailableError, TransientError } from '../../../shared/errors.ts';
 import { type MonitorDeps, monitorSettled, monitorTick, runObserver } from '../../../shared/health/monitor.ts';
-import type { SeenObservation } from '../../../shared/health/types.ts';
 import { withDeadline } from '../../../shared/ports/deadline.ts';
-import { runFailback } from '../../../shared/redrive/failback.ts';
 import type { Cloud, Running, World } from '../world.ts';
 import { Route } from './board.ts';
 import type { FunctionsApp } from './functions-app.ts';
@@ -17,12 +14,6 @@ const settleMs = 10_000;
 /** @source serverless.yml, timeout of the monitor */
 const lambdaTimeoutMs = 90_000;
 const timerMs = 10_000;
-
-/** What a monitor does about what it sees: decides, and takes the next step of a failback. */
-async function act(core: Core, observations: readonly SeenObservation[]): Promise<void> {
-  await actOnObservations(core, observations);
-  await runFailback(core, observations);
-}
 
 /** Ways to look that no port shows, over the simulated network. */
 export function looksOf(world: World, { process }: Running, observer: string, home: Cloud | null): MonitorDeps {
@@ -56,7 +47,7 @@ export function looksOf(world: World, { process }: Running, observer: string, ho
       if (reply.kind === 'answered' && reply.status === 429) throw new TransientError('throttled', 'model: 429');
       throw new SiteUnavailableError(reply.kind === 'answered' ? 'server_error' : reply.kind, 'model', alias);
     },
-    act,
+    act: (core, seen) => tendSite(core, seen),
   };
 }
 
