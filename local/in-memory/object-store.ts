@@ -122,6 +122,28 @@ export class InMemoryObjectStore implements StateStore {
     this.#keys.length = 0;
   }
 
+  /** What lies under `key` now: for judges, who stand outside and make no calls. Not to be written to. */
+  peek(key: string): Uint8Array | undefined {
+    return this.#objects.get(key)?.bytes;
+  }
+
+  /** Keys under `prefix` in byte order, for judges. */
+  keysUnder(prefix: string): string[] {
+    const keys: string[] = [];
+    for (let at = this.#indexOf(prefix); at < this.#keys.length && this.#keys[at]!.startsWith(prefix); at++)
+      keys.push(this.#keys[at]!);
+    return keys;
+  }
+
+  /** A store that holds what this one holds now, and goes on by itself: a backup, or a cache. */
+  copy(name: string): InMemoryObjectStore {
+    const copy = new InMemoryObjectStore(name);
+    for (const [key, kept] of this.#objects) copy.#objects.set(key, kept);
+    copy.#keys.push(...this.#keys);
+    copy.#writes = this.#writes;
+    return copy;
+  }
+
   #called(op: StoreOp, key: string, options: CallOptions): void {
     this.calls[op]++;
     options.signal?.throwIfAborted();

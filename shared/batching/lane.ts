@@ -38,7 +38,15 @@ interface Unmade {
 export const startReserveMs: DurationMs = 250;
 /** An open breaker is waited for so long; beyond it the lines go back to their queue, which waits at no cost. */
 const patienceMs: DurationMs = 15_000;
-/** A canary's word holds this long. */
+/**
+ * A line is refused only if it was refused so often in a row, and so many canaries in a row were served. One of each
+ * does not tell a bad line from a backend that refuses four calls of ten, or everything since a second ago: of the first
+ * kind one line in ten would have been failed, of the second every line of a small chunk (I10).
+ * A bad line is seldom, and a refusal costs nothing.
+ */
+const refusalsNeeded = 4;
+const canariesNeeded = 3;
+/** What canaries say holds this long. */
 const canaryHoldsMs: DurationMs = 10_000;
 
 /** One model of one backend on one endpoint: its calls, and what all runs of this process have learned of it. */
@@ -75,16 +83,19 @@ export class Lane {
   }
 
   /**
-   * A request that cannot share its call: a refusal is asked for twice, since one that does not hold was never about the
+   * A request that cannot share its call: a refusal is asked for again, since one that does not hold was never about the
    * line.
    * @param inputTokens about how many go in
    */
   async endAlone(body: JsonObject, inputTokens: number, deadline: EpochMs): Promise<End> {
     const first = await this.end(body, inputTokens, deadline);
     if (first.kind !== 'refused') return first;
-    const second = await this.end(body, inputTokens, deadline);
-    if (second.kind === 'answered') this.suspicion.noteContradiction(this.#options.clock.now());
-    return second;
+    for (let refusals = 1; refusals < refusalsNeeded; refusals++) {
+      const again = await this.end(body, inputTokens, deadline);
+      if (again.kind === 'answered') this.suspicion.noteContradiction(this.#options.clock.now());
+      if (again.kind !== 'refused') return again;
+    }
+    return first;
   }
 
   /** One request, tried until it is answered, refused, or there is no point any more. */
@@ -93,12 +104,13 @@ export class Lane {
   }
 
   /**
-   * False while refusals and unusable answers are no fault of the lines: one was served the second time, or there were
-   * many at once and a request that cannot be at fault fails, too.
+   * False while refusals and unusable answers are no fault of the lines: one was served when it was asked for again, or
+   * a request that cannot be at fault fails, too.
    */
   async isBelieved(deadline: EpochMs): Promise<boolean> {
-    if (this.suspicion.isDoubted(this.#options.clock.now())) return false;
-    return !this.suspicion.isCorrelated || (await this.#canaryIsServed(deadline));
+    const isDoubted = () => this.suspicion.isDoubted(this.#options.clock.now());
+    // While we asked, a neighbour may have been refused and then served.
+    return !isDoubted() && (await this.#canariesAreServed(deadline)) && !isDoubted();
   }
 
   #endOf(reply: BackendReply | Unmade | 'deadline'): End {
@@ -115,7 +127,6 @@ export class Lane {
           : sort === 'good'
             ? shapeFault(this.endpoint, reply.body)
             : undefined;
-    this.suspicion.note(sort !== 'good' || fault !== undefined);
     if (reply.kind !== 'answered' || fault !== undefined) return { kind: 'unusable', reason: fault ?? 'no answer' };
     return {
       kind: sort === 'line' ? 'refused' : 'answered',
@@ -244,26 +255,30 @@ export class Lane {
       const call = backend.call({ endpoint: this.endpoint, body: { ...body, model }, signal: cut.signal });
       return await Promise.race([call, late]);
     } finally {
-      timer.abort();
+      timer.abort('over');
     }
   }
 
-  /** A request that cannot be at fault; its answer serves all who ask within ten seconds. */
-  #canaryIsServed(deadline: EpochMs): Promise<boolean> {
+  /** Requests that cannot be at fault; the answers serve all who ask within ten seconds. */
+  #canariesAreServed(deadline: EpochMs): Promise<boolean> {
     const now = this.#options.clock.now();
-    if (this.#canary === undefined || now - this.#canary.at >= canaryHoldsMs) {
-      const isServed = this.#call(canaryBody(this.endpoint), 10, deadline).then(
-        (reply) =>
-          reply !== 'deadline' &&
-          reply.kind === 'answered' &&
-          this.#isGood(reply) &&
-          shapeFault(this.endpoint, reply.body) === undefined &&
-          (this.endpoint !== '/v1/embeddings' || unpackEmbeddings(reply.body, [[0]], [canarySize]) !== undefined),
-        () => false,
-      );
-      this.#canary = { at: now, isServed };
-    }
+    if (this.#canary === undefined || now - this.#canary.at >= canaryHoldsMs)
+      this.#canary = { at: now, isServed: this.#askCanaries(deadline).catch(() => false) };
     return this.#canary.isServed;
+  }
+
+  async #askCanaries(deadline: EpochMs): Promise<boolean> {
+    for (let served = 0; served < canariesNeeded; served++) {
+      const reply = await this.#call(canaryBody(this.endpoint), 10, deadline);
+      const isServed =
+        reply !== 'deadline' &&
+        reply.kind === 'answered' &&
+        this.#isGood(reply) &&
+        shapeFault(this.endpoint, reply.body) === undefined &&
+        (this.endpoint !== '/v1/embeddings' || unpackEmbeddings(reply.body, [[0]], [canarySize]) !== undefined);
+      if (!isServed) return false;
+    }
+    return true;
   }
 
   async #sleepOr(event: Promise<void>, ms: DurationMs): Promise<void> {

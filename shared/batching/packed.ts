@@ -138,7 +138,6 @@ export class PackedCalls {
         this.#learn(tasks, end.body, this.#clock.now() - from, items === (tasks.length === 1 ? items : inputs.length));
         return tasks.map((task, i) => [task, { ...end, body: parts[i]! }]);
       }
-      this.#lane.suspicion.note(true);
     } else if (end.kind === 'retry') return all(end);
     const fault: End = end.kind === 'answered' ? { kind: 'unusable', reason: 'not one embedding for each input' } : end;
     if (tasks.length === 1) return all(fault);

@@ -129,6 +129,8 @@ function withLink(verdict: Verdict, input: JudgeInput): Verdict {
 }
 
 function withCommonCause(verdict: Verdict, input: JudgeInput): Verdict {
+  // What has no fault shares none; to look elsewhere costs as much as to judge.
+  if (verdict.models.length === 0 && !verdict.causes.some((cause) => shareable.has(cause))) return verdict;
   const elsewhere = input.sites
     .filter((site) => site !== verdict.site)
     .map((site) => ({ site, ...ailments(site, input) }));

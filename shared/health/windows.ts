@@ -32,9 +32,15 @@ const rareWindows = 30;
 
 /** Readings later than `now` or too old to count are left out; the rest is sorted by signal, subject and time. */
 export function signalStates(readings: readonly Reading[], profile: HealthProfile, now: EpochMs): SignalState[] {
-  const bySeries = Map.groupBy(freshReadings(readings, profile, now), ({ signal, subject }) =>
-    JSON.stringify([signal, subject ?? null]),
-  );
+  const bySeries = new Map<string, Reading[]>();
+  for (const one of readings) {
+    if (!isFresh(one, profile, now)) continue;
+    // No signal holds a blank, and of several series without a subject there is one.
+    const name = one.subject === undefined ? one.signal : `${one.signal} ${one.subject}`;
+    const series = bySeries.get(name);
+    if (series === undefined) bySeries.set(name, [one]);
+    else series.push(one);
+  }
   return [...bySeries.keys()].sort().map((name) => stateOf(bySeries.get(name)!, profile, now));
 }
 
@@ -46,12 +52,17 @@ function freshMs(series: Pick<Reading, 'signal' | 'subject'>, profile: HealthPro
 
 /** Readings that still count; the others are of no use to any judgement. */
 export function freshReadings(readings: readonly Reading[], profile: HealthProfile, now: EpochMs): Reading[] {
-  return readings.filter((one) => one.at <= now && now - one.at <= freshMs(one, profile));
+  return readings.filter((one) => isFresh(one, profile, now));
 }
+
+const isFresh = (one: Reading, profile: HealthProfile, now: EpochMs): boolean =>
+  one.at <= now && now - one.at <= freshMs(one, profile);
 
 function stateOf(series: readonly Reading[], profile: HealthProfile, now: EpochMs): SignalState {
   // Of two looks at one moment the worse one comes last, so that their order in the input does not matter.
-  const sorted = series.toSorted((a, b) => a.at - b.at || badness(a) - badness(b) || compare(a.code, b.code));
+  const sorted = isAscending(series)
+    ? series
+    : series.toSorted((a, b) => a.at - b.at || badness(a) - badness(b) || compare(a.code, b.code));
   const one = sorted[0]!;
   const { signal, subject } = one;
   // Ticks take longer while things time out, but what was seen before a long sleep accuses nobody.
@@ -74,6 +85,12 @@ function stateOf(series: readonly Reading[], profile: HealthProfile, now: EpochM
     lastFailedAt: answers[lastFailure]?.at,
     lastOkAt: answers.findLast(({ outcome }) => outcome === 'ok')?.at,
   };
+}
+
+/** As looks come, one after the other. */
+function isAscending(series: readonly Reading[]): boolean {
+  for (let i = 1; i < series.length; i++) if (series[i]!.at <= series[i - 1]!.at) return false;
+  return true;
 }
 
 const badness = ({ outcome }: Reading) => (outcome === 'failed' ? 2 : outcome === 'ok' ? 1 : 0);

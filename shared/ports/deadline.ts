@@ -2,6 +2,9 @@ import { SiteUnavailableError } from '../errors.ts';
 import type { DurationMs } from '../units.ts';
 import type { Clock } from './clock.ts';
 
+/** Nobody reads it, but without one each abort makes an exception with a stack: that was most of the price of a deadline. */
+const over = 'over';
+
 /**
  * Runs `call` for at most `ms` of `clock`: then its signal is aborted and the wait ends, also if `call` ignores it. What
  * arrived while this process was busy with other things is still taken: timers go before sockets, so one more turn is
@@ -30,6 +33,6 @@ export async function withDeadline<T>(
   try {
     return await Promise.race([call(work.signal), late]);
   } finally {
-    time.abort();
+    time.abort(over);
   }
 }

@@ -20,6 +20,6 @@ export async function withLease<T>(
   try {
     return await task();
   } finally {
-    end.abort();
+    end.abort('over');
   }
 }

@@ -1,0 +1,94 @@
+import { unreached } from './reach.ts';
+import { drawRun, type RunOptions, type RunReport, simulate } from './run.ts';
+import { breaksTheSame, shrink } from './shrink.ts';
+
+/** A seed that broke a promise, and what is left of its faults once all that do not matter are taken away. */
+export interface FailedSeed {
+  report: RunReport;
+  /** Positions in the drawn schedule, of which `report` holds those that happened. */
+  keep: number[];
+}
+
+export interface CampaignTotals {
+  seeds: number;
+  failed: number;
+  virtualHours: number;
+  skippedHours: number;
+  batches: number;
+  lines: number;
+  repeats: number;
+  faults: number;
+  struckCalls: number;
+  calls: number;
+  processes: number;
+  epochs: number;
+}
+
+export interface CampaignReport {
+  totals: CampaignTotals;
+  failures: FailedSeed[];
+  reached: Record<string, number>;
+  /** What had to be reached and was not. */
+  unreached: string[];
+  /** Hash over the hashes of all runs. */
+  hash: string;
+}
+
+export interface CampaignOptions extends Omit<RunOptions, 'seed'> {
+  first: number;
+  seeds: number;
+  onRun?: (report: RunReport, done: number) => void;
+  /** Looked at between runs. */
+  signal?: AbortSignal;
+  /** False: failing schedules are reported as they were drawn. Default true, and never of a chosen part of one. */
+  shrinks?: boolean;
+}
+
+/** Seeds one after the other; a failing one is shrunk at once. */
+export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
+  const { first, seeds, onRun, signal, shrinks = true, ...given } = options;
+  const reached: Record<string, number> = {};
+  const failures: FailedSeed[] = [];
+  const totals: CampaignTotals = {
+    seeds: 0,
+    failed: 0,
+    virtualHours: 0,
+    skippedHours: 0,
+    batches: 0,
+    lines: 0,
+    repeats: 0,
+    faults: 0,
+    struckCalls: 0,
+    calls: 0,
+    processes: 0,
+    epochs: 0,
+  };
+  const hashes: string[] = [];
+  for (let i = 0; i < seeds && signal?.aborted !== true; i++) {
+    const run = { ...given, seed: String(first + i) };
+    const report = await simulate(run);
+    hashes.push(report.hash);
+    totals.seeds += 1;
+    for (const [name, count] of Object.entries(report.totals))
+      if (name in totals) totals[name as keyof CampaignTotals] += count;
+    for (const [point, count] of Object.entries(report.reached)) reached[point] = (reached[point] ?? 0) + count;
+    if (report.violations.length > 0) {
+      totals.failed += 1;
+      const all = given.keep ?? report.schedule.map((_, at) => at);
+      const keep = shrinks && given.keep === undefined ? await smallest(run, report) : [...all];
+      failures.push({ report, keep });
+    }
+    onRun?.(report, i + 1);
+  }
+  return { totals, failures, reached, unreached: unreached(reached), hash: hashes.join(' ') };
+}
+
+/** Positions of the disturbances that it takes to fail as `report` did. */
+export async function smallest(run: RunOptions, report: RunReport): Promise<number[]> {
+  const all = drawRun(run).schedule.map((_, at) => at);
+  const { keep } = await shrink(all, async (some) => {
+    const again = await simulate({ ...run, keep: some });
+    return breaksTheSame(report, again) ? again : undefined;
+  });
+  return keep;
+}

@@ -1,0 +1,76 @@
+import { canaryTenant } from '../../../shared/health/canary-batch.ts';
+import { type Acceptance, acceptanceSchema, controlSchema, parseFact } from '../../../shared/journal/facts.ts';
+import { equalBytes } from '../../../shared/journal/json.ts';
+import {
+  acceptancesPrefix,
+  batchOfKey,
+  controlKey,
+  fileContentKey,
+  fileDeletedKey,
+  fileMetaKey,
+  manifestKey,
+  openKey,
+  publicationKey,
+} from '../../../shared/journal/keys.ts';
+import { type Cloud, clouds, type World } from '../world.ts';
+import { acceptanceOf, anywhere } from './journal.ts';
+import type { Judge } from './judge.ts';
+
+/**
+ * I4: no `dual` receipt before hint, manifest and input are durable, with equal bytes, in both stores; a `single` receipt
+ * only under an epoch that fences the other or where intake is `available`, and mirrored once the world has come to rest.
+ * Looked at twice: when the acceptance becomes a fact at the site that wrote it, and when the client hears.
+ */
+export function acceptedIsMirrored(world: World): Judge {
+  const { record, stores, settings } = world;
+  const lacking = (site: Cloud, { tenant, batch, fileId }: Acceptance): string[] => {
+    const { journal, state } = stores[site];
+    // A file may be deleted, and a batch end, before we look.
+    const isGone = journal.peek(fileDeletedKey(tenant, fileId)) !== undefined;
+    const isOver = journal.peek(publicationKey(tenant, batch)) !== undefined;
+    const wanted = [
+      manifestKey(tenant, batch),
+      ...(isGone ? [] : [fileMetaKey(tenant, fileId), fileContentKey(tenant, fileId)]),
+    ];
+    const missing = wanted.filter((key) => {
+      const bytes = journal.peek(key);
+      return bytes === undefined || !equalBytes(bytes, anywhere(world, key)!);
+    });
+    if (!isOver && state.peek(openKey(tenant, batch)) === undefined) missing.push('its hint');
+    return missing;
+  };
+  const judge = (acceptance: Acceptance, when: string) => {
+    const { batch, receipt, site, epoch } = acceptance;
+    if (receipt === 'dual')
+      for (const one of clouds)
+        for (const what of lacking(one, acceptance))
+          record.violated('I4', `${batch} has a dual receipt ${when}, and ${one} lacks ${what}`);
+    if (receipt !== 'single' || settings.intake === 'available') return;
+    const entry = stores[site as Cloud].journal.peek(controlKey(epoch));
+    const parsed = entry === undefined ? undefined : parseFact(controlSchema, entry);
+    const others = parsed !== undefined && 'fact' in parsed ? Object.entries(parsed.fact.sites) : [];
+    if (!others.some(([id, { state }]) => id !== site && state === 'fenced'))
+      record.violated('I4', `${batch} has a single receipt under epoch ${epoch}, which fences nobody`);
+  };
+  return {
+    watcher: {
+      created({ site, container }, key, bytes) {
+        if (container !== 'journal' || !key.includes('/acceptances/')) return;
+        const parsed = parseFact(acceptanceSchema, bytes);
+        const at = batchOfKey(key);
+        if ('fault' in parsed || at === undefined || at.tenant === canaryTenant) return;
+        const { fact } = parsed;
+        if (fact.receipt === 'single') record.reach('single receipt');
+        if (fact.site === site) judge(fact, 'as its site wrote it');
+      },
+      receipt({ tenant, batch, receipt, by }) {
+        const keys = stores[by as Cloud].journal.keysUnder(acceptancesPrefix(tenant, batch));
+        const held = keys.length > 0;
+        if (!held) record.violated('I4', `a client holds a receipt of ${by} for ${batch}, which ${by} never accepted`);
+        const acceptance = acceptanceOf(world, { tenant, batch });
+        if (receipt === 'dual' && acceptance !== undefined)
+          judge({ ...acceptance, receipt: 'dual' }, 'as its client heard');
+      },
+    },
+  };
+}

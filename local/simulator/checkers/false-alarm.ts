@@ -1,0 +1,47 @@
+import { controlSchema, parseFact } from '../../../shared/journal/facts.ts';
+import type { World } from '../world.ts';
+import type { ControlHistory } from './control.ts';
+import type { Judge } from './judge.ts';
+
+/** What was wrong so long ago is no reason any more: verdicts hold back for an hour, and rare looks count for three. */
+const rememberedMs = 4 * 3_600_000;
+
+/**
+ * No site is failed over by a machine that nothing was wrong with: neither it, nor a way to it, nor what its models come
+ * from. Whoever accuses a site that is well is sick himself, and has to notice (F43).
+ */
+export function onlyTheSickAreFailedOver(world: World, history: ControlHistory): Judge {
+  const { record, scheduler, board } = world;
+  const lastWrong = new Map<string, number>();
+  board.onChange = () => {
+    for (const { effect } of board.active)
+      for (const site of ['aws', 'azure'])
+        if (isAbout(effect.target, site)) lastWrong.set(site, Number.POSITIVE_INFINITY);
+    for (const [site, until] of lastWrong)
+      if (until === Number.POSITIVE_INFINITY && !board.active.some(({ effect }) => isAbout(effect.target, site)))
+        lastWrong.set(site, scheduler.now);
+  };
+  return {
+    watcher: {
+      created({ container }, key, bytes) {
+        if (container !== 'journal' || !/^control\/\d{8}\.json$/.test(key)) return;
+        const parsed = parseFact(controlSchema, bytes);
+        if ('fault' in parsed || !parsed.fact.actor.startsWith('monitor/')) return;
+        const { epoch, sites, reason } = parsed.fact;
+        const before = history.entries.get(epoch - 1)?.entry;
+        for (const [id, { state }] of Object.entries(sites)) {
+          if (state !== 'fenced' || before?.sites[id]?.state === 'fenced') continue;
+          const wrongUntil = lastWrong.get(id) ?? Number.NEGATIVE_INFINITY;
+          if (scheduler.now - wrongUntil > rememberedMs)
+            record.violated('false-alarm', `${id} was failed over although nothing was wrong with it: ${reason}`);
+        }
+      },
+    },
+  };
+}
+
+function isAbout(target: string, site: string): boolean {
+  return (
+    target === site || target.startsWith(`${site}.`) || target.endsWith(`-to-${site}`) || target.startsWith('provider')
+  );
+}

@@ -1,0 +1,53 @@
+import type { Disturbance } from '../schedule.ts';
+import type { World } from '../world.ts';
+import { acceptedIsMirrored } from './acceptance.ts';
+import { ControlHistory, controlLogHolds, fencedSitesRest, returningSitesHoldAll } from './control.ts';
+import { journalsConverge } from './convergence.ts';
+import { factsNeverChange } from './facts.ts';
+import { onlyTheSickAreFailedOver } from './false-alarm.ts';
+import { takeoverIsBounded } from './headroom.ts';
+import { hintsOutliveTheirBatches } from './hints.ts';
+import type { Judge } from './judge.ts';
+import { laterVersionsAreKept, outageIsNoPoison } from './outage.ts';
+import { oneResultEach, publishedIsHeld, publishedOnce } from './publication.ts';
+import { repetitionIsBounded } from './repetition.ts';
+import { settledLast } from './settling.ts';
+import { witnessIsNotMissed } from './stability.ts';
+
+/** What a run tells its judges about itself. */
+export interface JudgedRun {
+  schedule: readonly Disturbance[];
+  struck: () => number;
+  lines: () => number;
+  /** Pointers of a later version that were put into queues. */
+  planted: { site: 'aws' | 'azure'; body: string }[];
+}
+
+/**
+ * All judges of one run, told of everything from now on. I11 has no judge: drills are not built yet; that canaries stay
+ * out of every other count is tested where they are made.
+ */
+export function judgesOf(world: World, run: JudgedRun): { judges: Judge[]; history: ControlHistory } {
+  const history = new ControlHistory();
+  const judges = [
+    controlLogHolds(world, history),
+    factsNeverChange(world),
+    acceptedIsMirrored(world),
+    publishedIsHeld(world),
+    oneResultEach(world),
+    publishedOnce(world),
+    fencedSitesRest(world, history),
+    returningSitesHoldAll(world, history),
+    settledLast(world, history),
+    hintsOutliveTheirBatches(world),
+    onlyTheSickAreFailedOver(world, history),
+    outageIsNoPoison(world),
+    laterVersionsAreKept(world, run.planted),
+    journalsConverge(world),
+    repetitionIsBounded(world, run.struck, run.lines),
+    witnessIsNotMissed(world, history, run.schedule),
+    takeoverIsBounded(world),
+  ];
+  for (const { watcher } of judges) if (watcher !== undefined) world.record.watch(watcher);
+  return { judges, history };
+}

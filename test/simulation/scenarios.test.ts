@@ -1,0 +1,30 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { parseScenarios } from '../../local/simulator/scenario/index.ts';
+import { simulateScenario } from '../../local/simulator/scenario-run.ts';
+
+const folder = join(import.meta.dirname, 'scenarios');
+const files = readdirSync(folder)
+  .filter((name) => name.endsWith('.yaml'))
+  .sort();
+const scenarios = files.flatMap((name) => parseScenarios(readFileSync(join(folder, name), 'utf8'), name).scenarios);
+
+describe('an outage, and every promise after it:', () => {
+  test.each(scenarios.map((scenario) => [scenario.id, scenario] as const))('%s', async (_id, scenario) => {
+    const { violations } = await simulateScenario(scenario, { seed: '1' });
+    expect(violations).toEqual([]);
+  });
+});
+
+test('every entry of the list of faults has a scenario, and so has every outage', () => {
+  const ids = scenarios.map(({ id }) => id);
+  for (let fault = 1; fault <= 58; fault++)
+    expect(ids.filter((id) => id.startsWith(`f${String(fault).padStart(2, '0')}-`))).toHaveLength(1);
+  expect(ids.filter((id) => !/^f\d\d-/.test(id)).length).toBeGreaterThanOrEqual(15);
+});
+
+test('our own files hold nothing that nobody understands', () => {
+  const notices = files.flatMap((name) => parseScenarios(readFileSync(join(folder, name), 'utf8'), name).notices);
+  expect(notices).toEqual([]);
+});
