@@ -14,24 +14,10 @@ import type { DurationMs } from '../shared/units.ts';
 export function lockDirectory(directory: string, waitMs: DurationMs = 0): () => void {
   mkdirSync(directory, { recursive: true });
   const owner = join(directory, 'owner.pid');
-  const until = performance.now() + waitMs;
-  const db = new DatabaseSync(join(directory, 'owner.lock'), { timeout: waitMs });
-  for (;;) {
-    try {
-      db.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
-      break;
-    } catch (cause) {
-      // Two that ask in the same moment may both be refused at once, however long each of them would wait.
-      const isLocked = /locked/.test(String((cause as Error).message));
-      if (isLocked && performance.now() < until) {
-        pause();
-        continue;
-      }
-      db.close();
-      if (!isLocked) throw cause;
-      throw new ConfigError('data', `data: ${directory} is in use by another instance${holder(owner)}`, { cause });
-    }
-  }
+  const file = join(directory, 'owner.lock');
+  const db = waitMs === 0 ? tryLock(file) : waitForLock(file, performance.now() + waitMs);
+  if (db === undefined)
+    throw new ConfigError('data', `data: ${directory} is in use by another instance${holder(owner)}`);
   held.add(db);
   writeFileSync(owner, String(process.pid));
   return () => {
@@ -39,8 +25,31 @@ export function lockDirectory(directory: string, waitMs: DurationMs = 0): () => 
   };
 }
 
+/**
+ * The transaction holds the lock. Not `locking_mode = EXCLUSIVE`: two that ask in the same moment would each keep a
+ * shared lock that the other one waits for.
+ */
+function tryLock(file: string): DatabaseSync | undefined {
+  const db = new DatabaseSync(file);
+  try {
+    db.exec('BEGIN EXCLUSIVE');
+    return db;
+  } catch (error) {
+    db.close();
+    if (!/locked/.test(String((error as Error).message))) throw error;
+    return undefined;
+  }
+}
+
+function waitForLock(file: string, until: number): DatabaseSync | undefined {
+  for (;;) {
+    const db = tryLock(file);
+    if (db !== undefined || performance.now() > until) return db;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pauseMs);
+  }
+}
+
 const pauseMs: DurationMs = 50;
-const pause = () => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pauseMs);
 
 /** A database that nobody refers to is collected, and its lock with it. */
 const held = new Set<DatabaseSync>();

@@ -17,16 +17,15 @@ test.each(victims)(
       expect(refused.message).toContain('target-healthy');
       expect(refused.message).toContain('no-solo-flip');
       expect((await outage.control()).sites[well]!.state).toBe('active');
-      await faults.clear();
       const force = ['target-healthy', 'no-solo-flip', 'minimum-interval'];
       const reason = 'I know better';
       const done = await outage.ops.command('failover', { ...command, reason, force });
       expect(done).toMatchObject({ status: 'done' });
-      const entry = await outage.control();
-      expect(entry).toMatchObject({ reason });
+      const entry = (await outage.log()).find(({ epoch }) => epoch === done.epoch)!;
+      expect(entry).toMatchObject({ reason, actor: expect.stringMatching(/^key:/) });
       expect(entry.forced).toEqual(expect.arrayContaining(['target-healthy', 'no-solo-flip']));
       expect(entry.evidence.join(' ')).toContain('target-healthy overridden');
-      expect(entry.sites[sick]!.state).toBe('active');
+      expect(entry.changes.join(' ')).toContain(`${sick}: fenced → active`);
     }),
   600_000,
 );
