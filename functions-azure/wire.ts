@@ -1,3 +1,4 @@
+import { awsModels } from '../functions-aws/adapters/models.ts';
 import { type AwsSite, connectAwsSite, connectS3Stores } from '../functions-aws/adapters/site.ts';
 import { assembleCore } from '../runtime/core.ts';
 import { once } from '../runtime/lazy.ts';
@@ -6,9 +7,15 @@ import type { Core } from '../shared/core.ts';
 import { ConfigError } from '../shared/errors.ts';
 import type { MonitorDeps } from '../shared/health/monitor.ts';
 import { functionsBodyBytesMax } from '../shared/limits.ts';
+import { azureModels } from './adapters/models.ts';
 import { type AzureSite, connectAzureSite } from './adapters/site.ts';
 
-const connect = { aws: connectAwsSite, azure: connectAzureSite, witness: connectS3Stores };
+const connect = {
+  aws: connectAwsSite,
+  azure: connectAzureSite,
+  witness: connectS3Stores,
+  models: { ...awsModels, ...azureModels },
+};
 const assembled = once(async () => {
   const { own, ...rest } = await assembleCore<AwsSite | AzureSite>(import.meta.dirname, process.env, connect);
   if (own.cloud === 'azure') return { own, ...rest };
@@ -31,7 +38,10 @@ export const wireMonitor = once(async (): Promise<MonitorDeps> => {
     import('../runtime/health.ts'),
     import('../shared/control/tend.ts'),
   ]);
-  return { ...observeDeps(config, core.self, core.self), act: (all, seen) => tendSite(all, seen, own.consumers) };
+  return {
+    ...observeDeps(config, core.self, core.self, connect.models),
+    act: (all, seen) => tendSite(all, seen, own.consumers),
+  };
 });
 
 export const wireApi = once(async (): Promise<Fetch> => {

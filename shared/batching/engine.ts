@@ -1,7 +1,8 @@
+import type { BackendLimits } from '../core.ts';
 import { modelOf, shapeFault, usageOf } from '../inference/answer.ts';
 import type { Backend, BackendReply } from '../inference/backend.ts';
 import { isThrottle, sortFault } from '../inference/sort-fault.ts';
-import type { Endpoint, ResultRow } from '../journal/facts.ts';
+import type { Endpoint, ResultRow, ServedBy } from '../journal/facts.ts';
 import type { Json, JsonObject } from '../journal/json.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -19,10 +20,14 @@ export interface Route {
   backend: Backend;
   /** The model as that backend knows it. */
   model: string;
+  /** Its budgets and bounds, as the model map says them. Default: none is known. */
+  limits?: BackendLimits;
 }
 
 export interface BatchingOptions {
   site: SiteId;
+  /** Cloud of that site, as results name it. */
+  cloud?: ServedBy['cloud'];
   /** `undefined` where nobody here serves the alias: its lines are given back. */
   route(alias: string, endpoint: Endpoint): Route | undefined;
   clock: Clock;
@@ -260,6 +265,7 @@ class Engine implements BatchingCore {
   #row(lane: Lane, line: LineRequest, end: End): ResultRow {
     if (end.kind === 'retry') return retry(line, end.cause, end.reason, end.counts);
     const { backend } = lane.route;
+    const { site, cloud } = this.#options;
     return {
       outcome: 'answered',
       line: line.line,
@@ -267,7 +273,7 @@ class Engine implements BatchingCore {
       status: end.status,
       requestId: end.requestId,
       body: end.body,
-      servedBy: { site: this.#options.site, backend: backend.name, model: end.model },
+      servedBy: { site, ...(cloud && { cloud }), backend: backend.name, model: end.model },
       usage: usageOf(end.body),
     };
   }

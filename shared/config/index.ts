@@ -1,10 +1,19 @@
 import type * as z from 'zod';
 import { ConfigError } from '../errors.ts';
 import { didYouMean, type Environment } from './fields.ts';
-import { type BackendConfig, configSchema, type HoldfastConfig, type ModelConfig } from './schema.ts';
+import {
+  type BackendConfig,
+  backendKinds,
+  type ModelConfig,
+  plainBackend,
+  plainModel,
+  resolveModel,
+} from './models-schema.ts';
+import { configSchema, type HoldfastConfig } from './schema.ts';
 
 export type { Environment } from './fields.ts';
-export { backendFor, modelCatalog } from './models.ts';
+export { backendFor, limitsOf, modelCatalog, servesEndpoint } from './models.ts';
+export type * from './models-schema.ts';
 export type * from './schema.ts';
 
 /**
@@ -27,17 +36,11 @@ export function resolveConfig(source: unknown, env: Environment): HoldfastConfig
   if (problems.length > 0 || !parsed.success) throw combine(problems);
   const named = Object.entries(parsed.data.models).map(([alias, model]): [string, ModelConfig] => [
     alias,
-    {
-      policy: model.policy,
-      ...(model.aws && { aws: { ...model.aws, name: model.aws.name ?? 'aws', model: model.aws.model ?? null } }),
-      ...(model.azure && {
-        azure: { ...model.azure, name: model.azure.name ?? 'azure', model: model.azure.model ?? null },
-      }),
-    },
+    resolveModel(model),
   ]);
   const byAlias = Object.fromEntries(named);
   if (models.backends.aws !== undefined || models.backends.azure !== undefined)
-    byAlias['*'] = { policy: 'same_model', ...byAlias['*'], ...models.backends };
+    byAlias['*'] = { ...plainModel, ...byAlias['*'], ...models.backends };
   return deepFreeze({ ...parsed.data, models: byAlias, self: env.HOLDFAST_SITE! });
 }
 
@@ -64,13 +67,11 @@ function modelsFromEnvironment(env: Environment) {
     if (url === null || !/^https?:$/.test(url.protocol))
       problems.push(problem(key, value, 'must be an http or https address'));
     else
-      backends[cloud] = {
-        kind: 'openai',
-        name: cloud,
-        url: value.replace(/\/+$/, ''),
-        model: null,
-        apiKey: env[`HOLDFAST_${cloud.toUpperCase()}_MODEL_KEY`] || null,
-      };
+      backends[cloud] = plainBackend(
+        cloud,
+        value.replace(/\/+$/, ''),
+        env[`HOLDFAST_${cloud.toUpperCase()}_MODEL_KEY`] || null,
+      );
   }
   return { backends, problems };
 }
@@ -94,15 +95,21 @@ function mayShow(key: string, value: unknown): boolean {
 }
 
 function rule(issue: z.core.$ZodIssue): string {
+  // What a schema says in words of its own.
+  if (issue.message.startsWith('must ')) return issue.message;
   if (issue.code === 'invalid_type')
     return issue.expected === 'int' || issue.expected === 'number'
       ? 'must be a whole number'
       : `must be of type ${issue.expected}`;
   if (issue.code === 'too_small') return `must be at least ${issue.minimum}`;
-  if (issue.code === 'invalid_value')
-    return `must be ${issue.values.map((value) => `'${String(value)}'`).join(' or ')}`;
+  if (issue.code === 'invalid_value') return oneOf(issue.values);
+  if (issue.code === 'invalid_union' && issue.path.at(-1) === 'kind') return oneOf(backendKinds);
   if (issue.code === 'invalid_union') return "must be 'aws' or 'azure'";
   return issue.message;
+}
+
+function oneOf(values: readonly unknown[]): string {
+  return `must be ${values.map((value) => `'${String(value)}'`).join(' or ')}`;
 }
 
 function problem(key: string, value: unknown, rule: string): ConfigError {

@@ -3,12 +3,25 @@ import { answerBytesMax } from '../limits.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import type { Backend, BackendReply, BackendRequest } from './backend.ts';
 
+/** A request that is about to be sent. */
+export interface OutgoingRequest {
+  method: 'POST';
+  url: string;
+  /** JSON, as it goes over the wire: a signature covers its bytes. */
+  body: string;
+}
+
+/** Gives the headers that prove who calls. @throws where no proof is to be had: the call then counts as unreachable */
+export type Authorize = (request: OutgoingRequest) => Promise<Record<string, string>>;
+
 export interface OpenAiBackendOptions {
   name: string;
   /** Up to and including `/v1`. */
   baseUrl: string;
   /** Sent as bearer token; absent for servers that ask for none. */
   apiKey?: string;
+  /** In place of `apiKey`: headers that prove who calls, made for each request anew. */
+  authorize?: Authorize;
   /** The machine's `fetch`, or one behind an address guard. */
   fetch: typeof globalThis.fetch;
   now: () => EpochMs;
@@ -16,6 +29,13 @@ export interface OpenAiBackendOptions {
 
 /** No `Retry-After` is obeyed beyond this: a server that asks for a year is not to be believed. */
 export const retryAfterMaxMs: DurationMs = 10 * 60_000;
+
+/**
+ * Where servers write the id by which their owner finds a call again, in this order.
+ * @source https://learn.microsoft.com/azure/foundry/openai/reference (`apim-request-id`; 2026-11)
+ * @source https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html (`x-amzn-requestid`; 2026-11)
+ */
+const requestIdHeaders = ['x-request-id', 'apim-request-id', 'x-amzn-requestid'];
 
 /** A server that speaks the OpenAI protocol, called with plain `fetch`: one call, no retries, no redirects. */
 export function openAiBackend(options: OpenAiBackendOptions): Backend {
@@ -34,15 +54,17 @@ export function openAiBackend(options: OpenAiBackendOptions): Backend {
 }
 
 async function exchange(options: OpenAiBackendOptions, base: string, request: BackendRequest): Promise<BackendReply> {
-  const response = await options.fetch(`${base}${request.endpoint.slice('/v1'.length)}`, {
+  const url = `${base}${request.endpoint.slice('/v1'.length)}`;
+  const outgoing: OutgoingRequest = { method: 'POST', url, body: JSON.stringify(request.body) };
+  const response = await options.fetch(url, {
     method: 'POST',
     redirect: 'manual',
     headers: {
       'content-type': 'application/json',
       accept: 'application/json',
-      ...(options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` }),
+      ...(await proofOf(options, outgoing)),
     },
-    body: JSON.stringify(request.body),
+    body: outgoing.body,
     signal: request.signal,
   });
   const { status } = response;
@@ -51,8 +73,21 @@ async function exchange(options: OpenAiBackendOptions, base: string, request: Ba
   if (bytes === undefined) return { kind: 'malformed', status, retryAfterMs, detail: `over ${answerBytesMax} bytes` };
   const json = parseBoundedJson(bytes, { bytesMax: answerBytesMax, nodesMax: 2_000_000 });
   if ('fault' in json) return { kind: 'malformed', status, retryAfterMs, detail: json.detail };
-  const requestId = response.headers.get('x-request-id')?.slice(0, 128) || undefined;
+  const requestId = requestIdHeaders
+    .map((name) => response.headers.get(name))
+    .find(Boolean)
+    ?.slice(0, 128);
   return { kind: 'answered', status, requestId, retryAfterMs, body: json.value };
+}
+
+async function proofOf(options: OpenAiBackendOptions, outgoing: OutgoingRequest): Promise<Record<string, string>> {
+  if (options.authorize === undefined)
+    return options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
+  try {
+    return await options.authorize(outgoing);
+  } catch (error) {
+    throw new Error(`credentials: ${causeOf(error)}`);
+  }
 }
 
 /** The body, or `undefined` as soon as it is longer than we take. */
