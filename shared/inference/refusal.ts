@@ -17,10 +17,10 @@ export function refusal(
   };
 }
 
-/** As `refusal`, for what a mapping threw. @throws `error` itself if it is anything else */
+/** As `refusal`, for what a mapping threw; anything else is an answer that we could not read. */
 export function refusalOf(error: unknown): BackendReply {
   if (error instanceof CannotMap) return refusal(error.code, error.param, error.message);
-  throw error;
+  return { kind: 'malformed', status: 200, detail: String((error as Error)?.message).slice(0, 200) };
 }
 
 /** Thrown on the way through a mapping, and caught where the mapping ends. */

@@ -1,4 +1,5 @@
-import type { Json, JsonObject } from '../../journal/json.ts';
+import { type Json, type JsonObject, parseBoundedJson } from '../../journal/json.ts';
+import { lineBytesMax } from '../../limits.ts';
 import { objectOf } from '../answer.ts';
 import { CannotMap } from '../refusal.ts';
 import type { ConverseBlock, ConverseMessage, ImageFormat } from './converse.ts';
@@ -141,13 +142,8 @@ function toolCalls(calls: Json | undefined, path: Path): ConverseBlock[] {
 }
 
 function parsed(json: string, path: Path): JsonObject {
-  let value: Json;
-  try {
-    value = JSON.parse(json) as Json;
-  } catch {
-    throw new CannotMap('invalid_value', path, `${path} must be JSON.`);
-  }
-  const object = objectOf(value);
+  const read = parseBoundedJson(Buffer.from(json, 'utf8'), { bytesMax: lineBytesMax });
+  const object = 'fault' in read ? undefined : objectOf(read.value);
   if (object === undefined) throw new CannotMap('invalid_value', path, `${path} must be a JSON object.`);
   return object;
 }
