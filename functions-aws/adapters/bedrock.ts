@@ -103,7 +103,7 @@ interface SdkError extends Error {
 function replyOf(error: SdkError): BackendReply {
   const status = error.$metadata?.httpStatusCode;
   if (error instanceof TooLong || (status !== undefined && status < 300))
-    return { kind: 'malformed', status: status ?? 200, detail: String(error.message).slice(0, 200) };
+    return { kind: 'malformed', status: status ?? 200, detail: firstLine(error.message) };
   // What the SDK throws by itself has a name as well, but no answer.
   const reply =
     status === undefined
@@ -118,6 +118,11 @@ function replyOf(error: SdkError): BackendReply {
   return (
     reply ?? { kind: 'unreachable', detail: String(error.code ?? `${error.name}: ${error.message}`).slice(0, 200) }
   );
+}
+
+/** The SDK adds a line on how to look into its error. */
+function firstLine(message: string): string {
+  return String(message).split('\n')[0]!.slice(0, 200);
 }
 
 class TooLong extends Error {
