@@ -23,13 +23,14 @@ export type * from './schema.ts';
  * From the environment: `HOLDFAST_SITE` (this process's site), `HOLDFAST_<CLOUD>_MODEL_URL` and `…_KEY` (what serves
  * every alias the model map does not name), and what the file itself names.
  *
- * @throws ConfigError naming key, value and rule; of several, all in the message and each in `cause.errors`
+ * @param locate where a key stands, as `file:line`; without it errors begin with the key
+ * @throws ConfigError naming place, key, value and rule; of several, all in the message and each in `cause.errors`
  */
-export function resolveConfig(source: unknown, env: Environment): HoldfastConfig {
+export function resolveConfig(source: unknown, env: Environment, locate?: Locate): HoldfastConfig {
   const parsed = configSchema(env).safeParse(source);
   const models = modelsFromEnvironment(env);
   const problems = [
-    ...(parsed.error?.issues ?? []).flatMap((issue) => explain(issue, source)),
+    ...(parsed.error?.issues ?? []).flatMap((issue) => explain(issue, source, locate)),
     ...siteProblems(source, env),
     ...models.problems,
   ];
@@ -43,6 +44,9 @@ export function resolveConfig(source: unknown, env: Environment): HoldfastConfig
     byAlias['*'] = { ...plainModel, ...byAlias['*'], ...models.backends };
   return deepFreeze({ ...parsed.data, models: byAlias, self: env.HOLDFAST_SITE! });
 }
+
+/** Where a value stands that was read from a file, as `file:line`: the nearest that there is. */
+export type Locate = (path: readonly PropertyKey[]) => string;
 
 function siteProblems(source: unknown, env: Environment): ConfigError[] {
   const sites = (source as { sites?: unknown } | null | undefined)?.sites;
@@ -77,16 +81,21 @@ function modelsFromEnvironment(env: Environment) {
 }
 
 /** A zod issue in our words; the parts of a union that failed are told one by one. */
-function explain(issue: z.core.$ZodIssue, source: unknown): ConfigError[] {
+function explain(issue: z.core.$ZodIssue, source: unknown, locate: Locate | undefined): ConfigError[] {
   const key = issue.path.map(String).join('.') || 'holdfast.config.yaml';
   const value = issue.path.reduce<unknown>(
     (at, step) => (at as Record<PropertyKey, unknown> | undefined)?.[step],
     source,
   );
-  if (issue.code === 'unrecognized_keys') return issue.message.split('; ').map((rule) => problem(key, undefined, rule));
-  if (issue.code === 'invalid_key') return issue.issues.map((inner) => problem(key, undefined, inner.message));
-  if (value === undefined) return [problem(key, undefined, 'is required')];
-  return [problem(key, mayShow(key, value) ? value : undefined, rule(issue))];
+  const { path } = issue;
+  if (issue.code === 'unrecognized_keys')
+    return issue.message
+      .split('; ')
+      .map((rule, i) => problem(key, undefined, rule, locate?.([...path, issue.keys[i] ?? ''])));
+  if (issue.code === 'invalid_key')
+    return issue.issues.map((inner) => problem(key, undefined, inner.message, locate?.(path)));
+  if (value === undefined) return [problem(key, undefined, 'is required', locate?.(path))];
+  return [problem(key, mayShow(key, value) ? value : undefined, rule(issue), locate?.(path))];
 }
 
 /** False for what stands where the name of a variable should, and does not look like one: it may be the secret. */
@@ -112,8 +121,9 @@ function oneOf(values: readonly unknown[]): string {
   return `must be ${values.map((value) => `'${String(value)}'`).join(' or ')}`;
 }
 
-function problem(key: string, value: unknown, rule: string): ConfigError {
-  return new ConfigError(key, value === undefined ? `${key}: ${rule}` : `${key}: ${show(value)} ${rule}`);
+function problem(key: string, value: unknown, rule: string, place?: string): ConfigError {
+  const said = value === undefined ? `${key}: ${rule}` : `${key}: ${show(value)} ${rule}`;
+  return new ConfigError(key, place === undefined ? said : `${place}: ${said}`);
 }
 
 function show(value: unknown): string {
