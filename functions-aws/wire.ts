@@ -69,11 +69,13 @@ export const wireMonitor = once(async (): Promise<MonitorDeps> => {
 
 export const wireApi = once(async (): Promise<Hono<ApiEnv>> => {
   const [{ config, core, own }, { createApi }] = await Promise.all([assembled(), import('../shared/api/index.ts')]);
+  const checkModel = once(async () => (await import('../runtime/check-model.ts')).modelChecker(config, connect.models));
   return createApi(core, {
     bodyBytesMax,
     responseBytesMax: bodyBytesMax,
     presign: own.presigners,
     cors: config.cors,
     version,
+    checkModel: async (alias, endpoint) => (await checkModel())(alias, endpoint),
   });
 });

@@ -46,11 +46,13 @@ export const wireMonitor = once(async (): Promise<MonitorDeps> => {
 
 export const wireApi = once(async (): Promise<Fetch> => {
   const [{ config, core, own }, { createApi }] = await Promise.all([assembled(), import('../shared/api/index.ts')]);
+  const checkModel = once(async () => (await import('../runtime/check-model.ts')).modelChecker(config, connect.models));
   const app = createApi(core, {
     bodyBytesMax: functionsBodyBytesMax,
     presign: own.presigners,
     cors: config.cors,
     version,
+    checkModel: async (alias, endpoint) => (await checkModel())(alias, endpoint),
   });
   return (request) => app.fetch(request);
 });

@@ -29,6 +29,7 @@ export interface ServedModel {
   /** The model as that backend knows it. */
   model: string;
   limits: BackendLimits;
+  kind: BackendConfig['kind'];
 }
 
 /**
@@ -46,7 +47,7 @@ export function backendsOf(
     const key = serverOf(served);
     const backend = made.get(key) ?? lazyBackend(served, connectors);
     made.set(key, backend);
-    return { backend, model: served.model, limits: limitsOf(served, alias) };
+    return { backend, model: served.model, limits: limitsOf(served, alias), kind: served.kind };
   };
 }
 

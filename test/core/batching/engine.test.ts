@@ -37,6 +37,7 @@ function coreOver(backend: Backend, clock: Clock = realClock): BatchingCore {
   let draws = 0;
   return createBatchingCore({
     site: 'aws',
+    cloud: 'aws',
     route: (alias) => (alias === 'm' ? { backend, model: 'm-1' } : undefined),
     clock,
     random: seeded(1),
@@ -64,7 +65,11 @@ describe('over a real model server', () => {
     );
     expect(rows.map(({ customId }) => customId)).toEqual(Array.from({ length: 40 }, (_, i) => `line-${i}`));
     for (const row of rows) {
-      expect(row).toMatchObject({ outcome: 'answered', status: 200, servedBy: { site: 'aws', backend: 'local' } });
+      expect(row).toMatchObject({
+        outcome: 'answered',
+        status: 200,
+        servedBy: { site: 'aws', cloud: 'aws', backend: 'local' },
+      });
       expect(row.outcome === 'answered' && row.usage.inputTokens).toBeGreaterThan(0);
     }
   });
