@@ -2,8 +2,8 @@ import type { AwsIdentity, BackendConfig, Cloud, HoldfastConfig } from '../share
 import { backendFor, limitsOf } from '../shared/config/index.ts';
 import type { BackendLimits } from '../shared/core.ts';
 import type { Backend } from '../shared/inference/backend.ts';
+import { bedrockBaseUrl } from '../shared/inference/base-url.ts';
 import type { BedrockTransport } from '../shared/inference/bedrock/backend.ts';
-import { bedrockBaseUrl } from '../shared/inference/bedrock/openai.ts';
 import type { Authorize } from '../shared/inference/openai.ts';
 import type { TokenProvider } from '../shared/inference/token.ts';
 import { once } from './lazy.ts';

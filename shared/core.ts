@@ -76,9 +76,17 @@ export interface ModelBackend {
   family: string | null;
   limits: BackendLimits;
   /** US dollars per million tokens; `null` where it is not known. */
-  price: { readonly input: number; readonly output: number; readonly cachedInput: number } | null;
+  price: ModelPrice | null;
   /** False where residency or the policy keeps it from serving. */
   isPermitted: boolean;
+}
+
+/** US dollars per million tokens. */
+export interface ModelPrice {
+  readonly input: number;
+  /** `null`: not known. */
+  readonly output: number | null;
+  readonly cachedInput: number;
 }
 
 /** Budgets and bounds of a backend; an absent one is not known. */

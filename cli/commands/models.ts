@@ -143,7 +143,9 @@ function limitsText(limits: ModelShown['backends'][number]['limits']): string {
 }
 
 function priceText(price: ModelShown['backends'][number]['price']): string {
-  return price === null ? 'price unknown' : `$${price.input} in, $${price.cachedInput} cached, $${price.output} out`;
+  if (price === null) return 'price unknown';
+  const out = price.output === null ? '' : `, $${price.output} out`;
+  return `$${price.input} in, $${price.cachedInput} cached${out}`;
 }
 
 function answerOf(alias: string, cloud: CloudName, seen: Seen, styles: Styles): Text {

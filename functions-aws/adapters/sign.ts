@@ -1,7 +1,7 @@
 import { createHash, createHmac } from 'node:crypto';
 import { defaultProvider } from '@aws-sdk/credential-provider-node';
 import { SignatureV4 } from '@smithy/signature-v4';
-import { signingService } from '../../shared/inference/bedrock/openai.ts';
+import { signingService } from '../../shared/inference/base-url.ts';
 import type { Authorize } from '../../shared/inference/openai.ts';
 import type { AwsCredentials } from './site.ts';
 

@@ -56,7 +56,7 @@ export function refuseUnplaced({ control, boundTo, serving, entry }: HomeChoice)
 function cheapest(sites: readonly SiteId[], control: ControlEntry, entry: ModelEntry): SiteId[] {
   const priceOf = (id: SiteId) => {
     const price = entry.backends.find(({ cloud }) => cloud === control.sites[id]!.cloud)?.price;
-    return price == null ? Number.POSITIVE_INFINITY : price.input + price.output;
+    return price == null ? Number.POSITIVE_INFINITY : price.input + (price.output ?? 0);
   };
   const lowest = Math.min(...sites.map(priceOf));
   return sites.filter((id) => priceOf(id) === lowest);

@@ -1,5 +1,10 @@
 import * as z from 'zod';
-import { type EmbeddingFormat, embeddingFormats, type InputType, inputTypes } from '../inference/bedrock/embeddings.ts';
+import {
+  type EmbeddingFormat,
+  embeddingFormats,
+  type InputType,
+  inputTypes,
+} from '../inference/bedrock/embedding-formats.ts';
 import type { Environment } from './fields.ts';
 import { section, textFields } from './fields.ts';
 
@@ -13,36 +18,44 @@ export type Cloud = (typeof clouds)[number];
 const defaultScope = 'https://cognitiveservices.azure.com/.default';
 
 const count = (max: number) => z.int().min(1).max(max, `must be at most ${max}`).optional();
-const dollars = z
-  .number({ error: ({ code }) => (code === 'invalid_type' ? 'must be a number' : undefined) })
-  .min(0)
-  .max(100_000, 'must be at most 100000');
+const dollars = () =>
+  z
+    .number({ error: ({ code }) => (code === 'invalid_type' ? 'must be a number' : undefined) })
+    .min(0)
+    .max(100_000, 'must be at most 100000');
 
 /** Budgets and bounds of one backend. An absent one is not known, and is learned or left to the backend. */
-const limitsSchema = section({
-  /** Requests a minute. */
-  requestsPerMinute: count(10_000_000),
-  /** Tokens a minute, input and output together, as providers count. */
-  tokensPerMinute: count(100_000_000_000),
-  /** Calls at once. */
-  concurrencyMax: count(10_000),
-  /** Inputs of one embeddings call. */
-  inputsMax: count(100_000),
-  /** Tokens of one input. */
-  inputTokensMax: count(100_000_000),
-  /** Tokens of one call. */
-  callTokensMax: count(100_000_000),
-});
-export type BackendLimits = Readonly<z.infer<typeof limitsSchema>>;
+const limitsSchema = () =>
+  section({
+    /** Requests a minute. */
+    requestsPerMinute: count(10_000_000),
+    /** Tokens a minute, input and output together, as providers count. */
+    tokensPerMinute: count(100_000_000_000),
+    /** Calls at once. */
+    concurrencyMax: count(10_000),
+    /** Inputs of one embeddings call. */
+    inputsMax: count(100_000),
+    /** Tokens of one input. */
+    inputTokensMax: count(100_000_000),
+    /** Tokens of one call. */
+    callTokensMax: count(100_000_000),
+  });
+export type BackendLimits = Readonly<z.infer<ReturnType<typeof limitsSchema>>>;
 
 /** US dollars per million tokens. */
-const priceSchema = section({
-  input: dollars,
-  output: dollars.default(0),
-  /** Input tokens that came from a cache. Default: the price of input. */
-  cachedInput: dollars.optional(),
-}).transform(({ cachedInput, ...price }) => ({ ...price, cachedInput: cachedInput ?? price.input }));
-export type Price = Readonly<z.infer<typeof priceSchema>>;
+const priceSchema = () =>
+  section({
+    input: dollars(),
+    /** Not needed where nothing comes out but embeddings; elsewhere, without it, nobody can say what an answer costs. */
+    output: dollars().optional(),
+    /** Input tokens that came from a cache. Default: the price of input. */
+    cachedInput: dollars().optional(),
+  }).transform(({ input, output, cachedInput }) => ({
+    input,
+    output: output ?? null,
+    cachedInput: cachedInput ?? input,
+  }));
+export type Price = Readonly<z.infer<ReturnType<typeof priceSchema>>>;
 
 /** Shape of `models` in `holdfast.config.yaml`, bound to an environment. */
 export function modelsSchema(env: Environment) {
@@ -59,8 +72,8 @@ export function modelsSchema(env: Environment) {
     identity: text.optional(),
     /** What `same_family` compares. */
     family: text.optional(),
-    limits: limitsSchema.default({}),
-    price: priceSchema.nullable().default(null),
+    limits: limitsSchema().default({}),
+    price: priceSchema().nullable().default(null),
     apiKeyEnv: secret.optional(),
   };
 

@@ -1,7 +1,6 @@
 import type { ModelBackend, ModelCatalog, ModelEntry } from '../core.ts';
-import { azureBaseUrl } from '../inference/azure-openai.ts';
-import { embeddingFormatOf, embeddingRules } from '../inference/bedrock/embeddings.ts';
-import { bedrockBaseUrl } from '../inference/bedrock/openai.ts';
+import { azureBaseUrl, bedrockBaseUrl } from '../inference/base-url.ts';
+import { embeddingFormatOf, embeddingRules } from '../inference/bedrock/embedding-formats.ts';
 import type { Endpoint } from '../journal/facts.ts';
 import type { BackendConfig, BackendKind, BackendLimits, Cloud, ModelConfig } from './models-schema.ts';
 import type { HoldfastConfig } from './schema.ts';

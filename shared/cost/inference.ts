@@ -1,4 +1,4 @@
-import type { ModelEntry } from '../core.ts';
+import type { ModelEntry, ModelPrice } from '../core.ts';
 import type { Usage } from '../journal/facts.ts';
 import type { SiteId } from '../ports/site.ts';
 import type { Cloud } from './prices.ts';
@@ -76,9 +76,7 @@ export function sumSpent(parts: readonly Spent[]): Spent {
 
 const counted = ['lines', 'input_tokens', 'cached_tokens', 'output_tokens', 'reasoning_tokens'] as const;
 
-type Price = NonNullable<ModelEntry['backends'][number]['price']>;
-
-function priceOf(entry: ModelEntry | undefined, cloud: Cloud | undefined, backend: string): Price | null {
+function priceOf(entry: ModelEntry | undefined, cloud: Cloud | undefined, backend: string): ModelPrice | null {
   return entry?.backends.find((one) => one.cloud === cloud && one.name === backend)?.price ?? null;
 }
 
@@ -94,7 +92,7 @@ function nothing(isPriced: boolean): Spent {
   };
 }
 
-function add(spent: Spent, usage: Usage, price: Price | null): void {
+function add(spent: Spent, usage: Usage, price: ModelPrice | null): void {
   spent.lines += 1;
   spent.input_tokens += usage.inputTokens;
   spent.cached_tokens += usage.cachedTokens;
@@ -103,6 +101,7 @@ function add(spent: Spent, usage: Usage, price: Price | null): void {
   if (price === null || spent.dollars === null) return;
   // Cached tokens are among those of the input, reasoning tokens among those of the output.
   const cached = Math.min(usage.cachedTokens, usage.inputTokens);
-  spent.dollars +=
-    ((usage.inputTokens - cached) * price.input + cached * price.cachedInput + usage.outputTokens * price.output) / 1e6;
+  const input = (usage.inputTokens - cached) * price.input + cached * price.cachedInput;
+  const output = usage.outputTokens === 0 ? 0 : price.output === null ? null : usage.outputTokens * price.output;
+  spent.dollars = output === null ? null : spent.dollars + (input + output) / 1e6;
 }

@@ -1,4 +1,5 @@
 import type { Backend } from './backend.ts';
+import { azureBaseUrl } from './base-url.ts';
 import { type OpenAiBackendOptions, openAiBackend } from './openai.ts';
 import { cacheToken, type TokenProvider } from './token.ts';
 
@@ -32,11 +33,4 @@ export function azureOpenAiBackend({ url, credential, ...options }: AzureOpenAiO
       return reply;
     },
   };
-}
-
-/** `https://NAME.openai.azure.com` and `…/openai` become `…/openai/v1`; what ends in `/v1` stays. */
-export function azureBaseUrl(url: string): string {
-  const base = url.replace(/\/+$/, '');
-  if (base.endsWith('/v1')) return base;
-  return base.endsWith('/openai') ? `${base}/v1` : `${base}/openai/v1`;
 }

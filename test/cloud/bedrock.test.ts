@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { awsModels } from '../../functions-aws/adapters/models.ts';
 import type { Backend } from '../../shared/inference/backend.ts';
+import { bedrockBaseUrl, signingService } from '../../shared/inference/base-url.ts';
 import { bedrockBackend } from '../../shared/inference/bedrock/backend.ts';
-import { bedrockBaseUrl, bedrockOpenAiBackend, signingService } from '../../shared/inference/bedrock/openai.ts';
+import { bedrockOpenAiBackend } from '../../shared/inference/bedrock/openai.ts';
 import { sortFault } from '../../shared/inference/sort-fault.ts';
 import type { Endpoint } from '../../shared/journal/facts.ts';
 import type { JsonObject } from '../../shared/journal/json.ts';

@@ -5,14 +5,8 @@ import { refusal, refusalOf } from '../refusal.ts';
 import { chatAnswer } from './chat-answer.ts';
 import { converseRequest } from './chat-request.ts';
 import type { ConverseRequest } from './converse.ts';
-import {
-  type EmbeddingFormat,
-  type EmbeddingsPlan,
-  embeddingsAnswer,
-  embeddingsPlan,
-  embeddingVectors,
-  type InputType,
-} from './embeddings.ts';
+import type { EmbeddingFormat, InputType } from './embedding-formats.ts';
+import { type EmbeddingsPlan, embeddingsAnswer, embeddingsPlan, embeddingVectors } from './embeddings.ts';
 
 /** A call of Bedrock Runtime that was answered well; anything else is a reply already. */
 export type BedrockAnswer = { body: Json; requestId: string; inputTokens?: number } | { reply: BackendReply };

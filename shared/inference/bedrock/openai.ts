@@ -28,16 +28,3 @@ export function bedrockOpenAiBackend({ credential, ...options }: BedrockOpenAiOp
     },
   };
 }
-
-/** @source https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html (2026-11) */
-export function bedrockBaseUrl(region: string): string {
-  return `https://bedrock-runtime.${region}.amazonaws.com/openai/v1`;
-}
-
-/**
- * Service that a signature is scoped to: the older endpoint at `bedrock-mantle.REGION.api.aws` is one of its own.
- * @source https://docs.aws.amazon.com/bedrock/latest/userguide/bedrock-mantle.html (2026-11)
- */
-export function signingService(url: string): 'bedrock' | 'bedrock-mantle' {
-  return URL.parse(url)?.hostname.startsWith('bedrock-mantle.') ? 'bedrock-mantle' : 'bedrock';
-}

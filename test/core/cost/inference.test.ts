@@ -67,6 +67,13 @@ describe('dollars of inference', () => {
     expect(inferenceCost([line(more)], map)[0]!.chosen.dollars).toBeNull();
   });
 
+  test('without a price of output, embeddings have a price, and answers do not', () => {
+    const only = { ...entry, backends: [backend('aws', { input: 2, output: null, cachedInput: 2 })] };
+    const embedded = line({ usage: { ...noUsage, inputTokens: 500_000 } });
+    expect(inferenceCost([embedded], only)[0]!.chosen.dollars).toBe(1);
+    expect(inferenceCost([embedded, line()], only)[0]!.chosen.dollars).toBeNull();
+  });
+
   test('no answers cost nothing, for certain', () => {
     expect(sumSpent([])).toMatchObject({ lines: 0, dollars: 0 });
     const [cost] = inferenceCost([line({ backend: 'old' })], entry);

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { azureBaseUrl, azureOpenAiBackend } from '../../../shared/inference/azure-openai.ts';
+import { azureOpenAiBackend } from '../../../shared/inference/azure-openai.ts';
+import { azureBaseUrl } from '../../../shared/inference/base-url.ts';
 import { sortFault } from '../../../shared/inference/sort-fault.ts';
 import { type ScriptedServer, startScriptedServer } from '../../support/scripted-server.ts';
 

@@ -1,10 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import {
-  embeddingFormatOf,
-  embeddingsAnswer,
-  embeddingsPlan,
-  embeddingVectors,
-} from '../../../shared/inference/bedrock/embeddings.ts';
+import { embeddingFormatOf } from '../../../shared/inference/bedrock/embedding-formats.ts';
+import { embeddingsAnswer, embeddingsPlan, embeddingVectors } from '../../../shared/inference/bedrock/embeddings.ts';
 import type { CannotMap } from '../../../shared/inference/refusal.ts';
 import type { Json, JsonObject } from '../../../shared/journal/json.ts';
 
