@@ -46,10 +46,10 @@ async function models(config: ModelsConfig, { io, print }: Context): Promise<Exi
   const seen: Seen = { aws, azure };
   const entries = entriesOf(seen, config.alias);
   if (config.alias !== undefined && entries.length === 0 && (aws.page ?? azure.page) !== undefined)
-    throw new CliError(exitCodes.no, text`No cloud names the model ${config.alias}; '*' may serve it all the same.`);
+    throw new CliError(exitCodes.no, text`No cloud serves the model ${config.alias}.`);
   const problems = problemsOf(seen, entries, config);
   print.result({ ok: problems.length === 0, clouds: seen, problems }, () => [
-    ...entries.flatMap((entry) => [...entryLines(entry, seen, print.styles), text``]),
+    ...entries.flatMap((entry) => [...entryLines(entry, config.alias ?? entry.alias, seen, print.styles), text``]),
     ...(entries.length === 0 ? [text`The model map names nothing.`, text``] : []),
     ...problems.map((one) => text`${print.styles.yellow('!')} ${one}`),
     ...(problems.length === 0 ? [print.styles.green('Nothing is wrong.')] : []),
@@ -67,8 +67,8 @@ async function look(
   try {
     const page = await ops.models({ signal });
     if (!isChecked) return { page };
-    const isNamed = alias === undefined || page.data.some((one) => one.alias === alias);
-    const checks = isNamed ? (await ops.checkModels(alias === undefined ? {} : { alias }, { signal })).data : [];
+    const isServed = alias === undefined || page.data.some((one) => one.alias === alias || one.alias === '*');
+    const checks = isServed ? (await ops.checkModels(alias === undefined ? {} : { alias }, { signal })).data : [];
     return { page, checks };
   } catch (error) {
     const said =
@@ -77,13 +77,12 @@ async function look(
   }
 }
 
-/** Each alias once, as the first cloud that names it shows it. */
+/** Each alias once, as the first cloud that names it shows it; for one that is not named, the entry of all others. */
 function entriesOf({ aws, azure }: Seen, alias: string | undefined): ModelShown[] {
   const byAlias = new Map<string, ModelShown>();
   for (const { page } of [azure, aws]) for (const entry of page?.data ?? []) byAlias.set(entry.alias, entry);
-  return [...byAlias.values()]
-    .filter((entry) => alias === undefined || entry.alias === alias)
-    .sort((a, b) => (a.alias < b.alias ? -1 : 1));
+  if (alias !== undefined) return [byAlias.get(alias) ?? byAlias.get('*')].filter((entry) => entry !== undefined);
+  return [...byAlias.values()].sort((a, b) => (a.alias < b.alias ? -1 : 1));
 }
 
 /** What is worth a look: a silent cloud, maps that differ, a model without a stand-in, a backend that does not answer. */
@@ -94,8 +93,8 @@ function problemsOf(seen: Seen, entries: readonly ModelShown[], { isChecked }: M
   const { aws, azure } = seen;
   if (aws.page !== undefined && azure.page !== undefined)
     for (const { alias } of entries) {
-      const shown = [aws, azure].map(({ page }) => JSON.stringify(page!.data.find((one) => one.alias === alias)));
-      if (shown[0] !== shown[1]) problems.push(`${alias}: the two clouds were deployed with different entries`);
+      const [inAws, inAzure] = [aws, azure].map(({ page }) => rulesOf(page!.data.find((one) => one.alias === alias)));
+      if (inAws !== inAzure) problems.push(`${alias}: the two clouds were deployed with different entries`);
     }
   for (const entry of entries)
     if (entry.unprotected)
@@ -106,7 +105,13 @@ function problemsOf(seen: Seen, entries: readonly ModelShown[], { isChecked }: M
   return problems;
 }
 
-function entryLines(entry: ModelShown, seen: Seen, styles: Styles): Text[] {
+/** What both clouds must agree on, or each would send work by rules of its own. Where a backend is reached from may differ. */
+function rulesOf(entry: ModelShown | undefined): string {
+  const backends = entry?.backends.map(({ address: _, ...backend }) => backend);
+  return JSON.stringify({ ...entry, backends });
+}
+
+function entryLines(entry: ModelShown, asked: string, seen: Seen, styles: Styles): Text[] {
   const goes = entry.placement === 'cheapest' ? 'cheapest first' : weightsOf(entry);
   const wait = entry.unplaced === 'fail' ? 'refused while no site may serve it' : 'waits while no site may serve it';
   return [
@@ -119,7 +124,7 @@ function entryLines(entry: ModelShown, seen: Seen, styles: Styles): Text[] {
         styles.dim(backend.address),
         limitsText(backend.limits),
         priceText(backend.price),
-        backend.is_permitted ? answerOf(entry.alias, backend.cloud, seen, styles) : styles.yellow('not permitted'),
+        backend.is_permitted ? answerOf(asked, backend.cloud, seen, styles) : styles.yellow('not permitted'),
       ]),
     ),
   ];

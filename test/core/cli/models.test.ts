@@ -86,11 +86,43 @@ describe('models', () => {
     expect((await holdfast(['models', ...clouds.flags])).exitCode).toBe(3);
   });
 
+  test('two clouds with different rules for an alias are named, other addresses are not', async () => {
+    const both = [
+      entryOf(),
+      entryOf({ aws: { url: 'http://b.example/v1', model: 'm-8b', price, limits: { tokensPerMinute: 90_000 } } }),
+    ];
+    const maps = both.map((m) => modelCatalog(resolveConfig({ ...source(), models: { m } }, environment)));
+    let asked = 0;
+    clouds.world.models = { ...maps[0]!, entryOf: (alias) => maps[asked++ % 2]!.entryOf!(alias) };
+    expect((await holdfast(['models', '--json', ...clouds.flags])).json.problems).toEqual([]);
+    maps[1] = modelCatalog(resolveConfig({ ...source(), models: { m: entryOf({ policy: 'any' }) } }, environment));
+    expect((await holdfast(['models', '--json', ...clouds.flags])).json.problems).toEqual([
+      'm: the two clouds were deployed with different entries',
+    ]);
+  });
+
+  test('an alias that is not named is served, and checked, as all others are', async () => {
+    deploy({ m: entryOf(), '*': { aws: { url: 'http://any/v1' }, azure: { url: 'http://other/v1' } } });
+    clouds.checkModel = async (site, alias) => ({
+      alias,
+      site,
+      backend: site,
+      endpoint: '/v1/chat/completions',
+      answers: true,
+      ms: 1,
+      detail: alias,
+    });
+    const { exitCode, stdout } = await holdfast(['models', 'x', '--check', ...clouds.flags]);
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/http:\/\/any\/v1 .* answers in 1 ms as x/);
+    expect(stdout).not.toContain('m-8b');
+  });
+
   test('an alias that nobody names', async () => {
     deploy({ m: entryOf() });
     const { exitCode, stderr } = await holdfast(['models', 'x', ...clouds.flags]);
     expect(exitCode).toBe(1);
-    expect(stderr).toContain("No cloud names the model x; '*' may serve it all the same.");
+    expect(stderr).toContain('No cloud serves the model x.');
   });
 });
 
