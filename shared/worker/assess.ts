@@ -15,7 +15,7 @@ import { allAnswered, answeredLines, endReason, type LineMap, type PartialCache 
  * - `plan`: accepted, and not planned or not sent yet; a plan pointer should be waiting
  * - `publish`: nothing is left to run
  * - `work`: some lines are open; `ranges` should be in queues, `uncovered` in none; `isMoved`: here by a move only
- * - `nothing`: it is another site's, or no active site may serve its model; `owner`, where it is open
+ * - `nothing`: it is another site's (`owner`, where it is open), or no active site may serve its model
  */
 export type BatchNeed =
   | { need: 'close'; publication: Publication }
@@ -62,7 +62,8 @@ export async function assessBatch(
     return { need: plan !== undefined || endReason(view, false, now) !== undefined ? 'publish' : 'plan' };
   const answered = await answeredLines(core, view.results, plan.lines, memory.partial);
   if (endReason(view, allAnswered(answered), now) !== undefined) return { need: 'publish' };
-  if (isWaiting) return { need: 'nothing', owner };
+  // Nobody's backlog: whoever ends it in the end is not slow because it waits.
+  if (isWaiting) return { need: 'nothing' };
   if (dispatches.length === 0) return { need: 'plan' };
   const isParked = await parkedLines(core, view, memory);
   const ranges = outstandingRanges(dispatches, answered, isParked, (one) => isDead(one, control));

@@ -53,11 +53,6 @@ export function servingOf(core: Pick<Core, 'models'>, view: Pick<BatchView, 'man
   return model == null ? undefined : core.models.sitesFor(model, view.manifest.endpoint);
 }
 
-/** As `placeOf`, without the reason. */
-export function ownerOf(...args: Parameters<typeof placeOf>): SiteId | undefined {
-  return placeOf(...args).owner;
-}
-
 function belongsTo(
   view: Pick<BatchView, 'acceptance' | 'manifest'>,
   dispatches: readonly Pick<Dispatch, 'to' | 'epoch' | 'reason'>[],

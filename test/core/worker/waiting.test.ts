@@ -25,6 +25,9 @@ test('waiting: the only site that may serve a model is fenced, nothing is sent e
   await world.run(hour / 4, undefined, ['aws']);
   expect((await world.aws.work.depth()).visible).toBe(0);
   expect(world.asked.size).toBe(0);
+  // It is nobody's backlog: the survivor is not slow because this waits.
+  const [report] = await world.sweepAll(['aws']);
+  expect(report!.progress).toEqual([]);
   expect(await world.publication('aws', batch)).toBeUndefined();
   setState(world, 'active');
   await world.run(hour / 4, () => world.called.length > 0);
