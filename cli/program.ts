@@ -2,10 +2,12 @@ import { Command, CommanderError } from 'commander';
 import { commandMaker } from './command.ts';
 import { addCancel } from './commands/cancel.ts';
 import { addControl } from './commands/control.ts';
+import { addCost } from './commands/cost.ts';
 import { addDemo } from './commands/demo.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addExplain } from './commands/explain.ts';
 import { addFault } from './commands/fault.ts';
+import { addModels } from './commands/models.ts';
 import { addObserve } from './commands/observe.ts';
 import { addResults } from './commands/results.ts';
 import { addRunbook } from './commands/runbook.ts';
@@ -60,6 +62,8 @@ export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
     addResults,
     addCancel,
     addExplain,
+    addModels,
+    addCost,
     addDoctor,
     addFault,
     addControl,

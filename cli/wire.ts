@@ -1,9 +1,14 @@
+import { awsModels } from '../functions-aws/adapters/models.ts';
 import { connectAwsSite, connectS3Stores } from '../functions-aws/adapters/site.ts';
+import { azureModels } from '../functions-azure/adapters/models.ts';
 import { connectAzureSite } from '../functions-azure/adapters/site.ts';
 import { assembleCore } from '../runtime/core.ts';
 import type { HoldfastConfig } from '../shared/config/index.ts';
 import type { Core } from '../shared/core.ts';
 import type { Io } from './io.ts';
+
+/** How this process reaches models with a vendor's SDK. */
+export const deployedModels = { ...awsModels, ...azureModels };
 
 /** The core of a tool that reaches the stores of a deployment itself, and what closes its connections. */
 export interface Wired {
@@ -35,6 +40,7 @@ export async function wireDeployment(file: string, env: Io['env'], site?: string
       aws: (connection) => keep(connectAwsSite(connection)),
       azure: (connection) => keep(connectAzureSite(connection)) as never,
       witness: (connection) => keep(connectS3Stores(connection)),
+      models: deployedModels,
     },
   );
   return { core, config, close: async () => void (await Promise.all(opened.map((one) => one.close()))) };

@@ -3,6 +3,7 @@ import { UnreachableError } from './errors.ts';
 import { createFailover, type FailoverOptions } from './failover.ts';
 import { type Call, Http } from './http.ts';
 import type {
+  BatchCost,
   BatchObject,
   BatchRequest,
   CallOptions,
@@ -11,9 +12,12 @@ import type {
   CommandKind,
   ControlAnswer,
   ControlPage,
+  CostPage,
   FileObject,
   Health,
   LineStory,
+  ModelCheckPage,
+  ModelPage,
   Page,
   StatusAnswer,
 } from './types.ts';
@@ -24,6 +28,7 @@ export { type Enqueued, Enqueuer, type EnqueuerOptions, type Job } from './enque
 export { type Attempt, HoldfastApiError, reasonOf, UnreachableError } from './errors.ts';
 export { type FailoverOptions, failoverFetch } from './failover.ts';
 export type {
+  BatchCost,
   BatchObject,
   BatchRequest,
   BatchStatus,
@@ -33,9 +38,14 @@ export type {
   CommandKind,
   ControlAnswer,
   ControlPage,
+  CostPage,
   FileObject,
   Health,
   LineStory,
+  ModelCheck,
+  ModelCheckPage,
+  ModelPage,
+  ModelShown,
   Page,
   StatusAnswer,
 } from './types.ts';
@@ -97,6 +107,14 @@ export interface HoldfastClient {
   readonly ops: {
     /** The life of one line, from the facts. */
     explain(batch: string, customId: string, options?: CallOptions): Promise<LineStory>;
+    /** What one batch has cost, from its facts. */
+    cost(batch: string, options?: CallOptions): Promise<BatchCost>;
+    /** What the newest batches have cost. Default limit 10. */
+    costs(options?: ListOptions): Promise<CostPage>;
+    /** What serves which model, as the cloud that answers was deployed with. */
+    models(options?: CallOptions): Promise<ModelPage>;
+    /** Asks the models of the cloud that answers for one token each. */
+    checkModels(request?: { alias?: string; endpoint?: string }, options?: CallOptions): Promise<ModelCheckPage>;
     /** What the cloud that answers sees of control log, stores and queues. */
     health(options?: CallOptions): Promise<Health>;
     /** The page of whoever was woken. Operators only, as what follows. */
@@ -205,6 +223,11 @@ function clientOf(bases: ReadonlyMap<CloudName, string>, options: ClientOptions)
     ops: {
       explain: (batch, customId, call) =>
         get(`/ops/v1/explain/${encodeURIComponent(batch)}/${encodeURIComponent(customId)}`, call),
+      cost: (batch, call) => get(`/ops/v1/cost/${encodeURIComponent(batch)}`, call),
+      costs: (given = {}) => get(`/ops/v1/cost${queryOf(given)}`, signalOf(given)),
+      models: (call) => get('/ops/v1/models', call),
+      checkModels: (request = {}, call) =>
+        http.json({ method: 'POST', path: '/ops/v1/models/check', json: request, ...call }),
       health: (call) => get('/ops/v1/health', call),
       status: (call) => get('/ops/v1/status', call),
       control: (call) => get('/ops/v1/control', call),

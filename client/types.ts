@@ -1,9 +1,11 @@
 import type { FileObject as ApiFileObject } from '../shared/api/file-facts.ts';
 
 export type { BatchObject, BatchStatus } from '../shared/api/batch-object.ts';
+export type { BatchCost, CostPage } from '../shared/api/cost.ts';
 export type { LineStory } from '../shared/api/explain.ts';
 export type { Health } from '../shared/api/ops.ts';
 export type { CommandBody, CommandKind, ControlAnswer, ControlPage, StatusAnswer } from '../shared/api/ops-control.ts';
+export type { ModelCheck, ModelCheckPage, ModelPage, ModelShown } from '../shared/api/ops-models.ts';
 export type FileObject = ApiFileObject;
 
 export type CloudName = 'aws' | 'azure';

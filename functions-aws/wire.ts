@@ -1,5 +1,6 @@
 import type { SQSRecord } from 'aws-lambda';
 import type { Hono } from 'hono';
+import { azureModels } from '../functions-azure/adapters/models.ts';
 import { type AzureSite, connectAzureSite } from '../functions-azure/adapters/site.ts';
 import { assembleCore } from '../runtime/core.ts';
 import { once } from '../runtime/lazy.ts';
@@ -10,6 +11,7 @@ import { ConfigError } from '../shared/errors.ts';
 import type { MonitorDeps } from '../shared/health/monitor.ts';
 import { lambdaPayloadBytesMax } from '../shared/limits.ts';
 import type { LeasedMessage, Queue } from '../shared/ports/queue.ts';
+import { awsModels } from './adapters/models.ts';
 import { type AwsSite, connectAwsSite, connectS3Stores } from './adapters/site.ts';
 
 /**
@@ -18,7 +20,12 @@ import { type AwsSite, connectAwsSite, connectS3Stores } from './adapters/site.t
  */
 const bodyBytesMax = Math.floor(((lambdaPayloadBytesMax - 64 * 1024) * 3) / 4);
 
-const connect = { aws: connectAwsSite, azure: connectAzureSite, witness: connectS3Stores };
+const connect = {
+  aws: connectAwsSite,
+  azure: connectAzureSite,
+  witness: connectS3Stores,
+  models: { ...awsModels, ...azureModels },
+};
 const assembled = once(async () => {
   const { config, own, core } = await assembleCore<AwsSite | AzureSite>(import.meta.dirname, process.env, connect);
   const site = config.sites[own.id]!;
@@ -54,16 +61,21 @@ export const wireMonitor = once(async (): Promise<MonitorDeps> => {
     import('../runtime/health.ts'),
     import('../shared/control/tend.ts'),
   ]);
-  return { ...observeDeps(config, core.self, core.self), act: (all, seen) => tendSite(all, seen, own.consumers) };
+  return {
+    ...observeDeps(config, core.self, core.self, connect.models),
+    act: (all, seen) => tendSite(all, seen, own.consumers),
+  };
 });
 
 export const wireApi = once(async (): Promise<Hono<ApiEnv>> => {
   const [{ config, core, own }, { createApi }] = await Promise.all([assembled(), import('../shared/api/index.ts')]);
+  const checkModel = once(async () => (await import('../runtime/check-model.ts')).modelChecker(config, connect.models));
   return createApi(core, {
     bodyBytesMax,
     responseBytesMax: bodyBytesMax,
     presign: own.presigners,
     cors: config.cors,
     version,
+    checkModel: async (alias, endpoint) => (await checkModel())(alias, endpoint),
   });
 });

@@ -1,3 +1,4 @@
+import { awsModels } from '../functions-aws/adapters/models.ts';
 import { type AwsSite, connectAwsSite, connectS3Stores } from '../functions-aws/adapters/site.ts';
 import { assembleCore } from '../runtime/core.ts';
 import { once } from '../runtime/lazy.ts';
@@ -6,9 +7,15 @@ import type { Core } from '../shared/core.ts';
 import { ConfigError } from '../shared/errors.ts';
 import type { MonitorDeps } from '../shared/health/monitor.ts';
 import { functionsBodyBytesMax } from '../shared/limits.ts';
+import { azureModels } from './adapters/models.ts';
 import { type AzureSite, connectAzureSite } from './adapters/site.ts';
 
-const connect = { aws: connectAwsSite, azure: connectAzureSite, witness: connectS3Stores };
+const connect = {
+  aws: connectAwsSite,
+  azure: connectAzureSite,
+  witness: connectS3Stores,
+  models: { ...awsModels, ...azureModels },
+};
 const assembled = once(async () => {
   const { own, ...rest } = await assembleCore<AwsSite | AzureSite>(import.meta.dirname, process.env, connect);
   if (own.cloud === 'azure') return { own, ...rest };
@@ -31,16 +38,21 @@ export const wireMonitor = once(async (): Promise<MonitorDeps> => {
     import('../runtime/health.ts'),
     import('../shared/control/tend.ts'),
   ]);
-  return { ...observeDeps(config, core.self, core.self), act: (all, seen) => tendSite(all, seen, own.consumers) };
+  return {
+    ...observeDeps(config, core.self, core.self, connect.models),
+    act: (all, seen) => tendSite(all, seen, own.consumers),
+  };
 });
 
 export const wireApi = once(async (): Promise<Fetch> => {
   const [{ config, core, own }, { createApi }] = await Promise.all([assembled(), import('../shared/api/index.ts')]);
+  const checkModel = once(async () => (await import('../runtime/check-model.ts')).modelChecker(config, connect.models));
   const app = createApi(core, {
     bodyBytesMax: functionsBodyBytesMax,
     presign: own.presigners,
     cors: config.cors,
     version,
+    checkModel: async (alias, endpoint) => (await checkModel())(alias, endpoint),
   });
   return (request) => app.fetch(request);
 });

@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { awsModels } from '../functions-aws/adapters/models.ts';
 import { connectAwsSite, connectS3Stores } from '../functions-aws/adapters/site.ts';
+import { azureModels } from '../functions-azure/adapters/models.ts';
 import { connectAzureSite } from '../functions-azure/adapters/site.ts';
 import { assembleCore } from '../runtime/core.ts';
 import type { HoldfastConfig } from '../shared/config/index.ts';
@@ -8,6 +10,9 @@ import type { Core } from '../shared/core.ts';
 import { localConfig, type View } from './config.ts';
 import type { Identity } from './identity.ts';
 import type { LocalPorts } from './ports.ts';
+
+/** How processes of this machine reach models with a vendor's SDK. */
+export const localModels = { ...awsModels, ...azureModels };
 
 /**
  * The core of a tool on this machine.
@@ -34,6 +39,7 @@ export async function wireLocal(
       aws: (connection) => keep(connectAwsSite(connection)),
       azure: (connection) => keep(connectAzureSite(connection)) as never,
       witness: (connection) => keep(connectS3Stores(connection)),
+      models: localModels,
     },
   );
   return { core, config, close: async () => void (await Promise.all(opened.map((site) => site.close()))) };

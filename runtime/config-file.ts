@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { type Environment, type HoldfastConfig, resolveConfig } from '../shared/config/index.ts';
 import { ConfigError } from '../shared/errors.ts';
 
@@ -8,13 +8,28 @@ import { ConfigError } from '../shared/errors.ts';
  * `holdfast.config.yaml` in `besides`, the folder of the bundle. The build leaves a `.json` there in its place: a YAML
  * parser would cost each cold start 6 ms.
  *
- * @throws ConfigError if it is missing, is not YAML, or does not hold
+ * @throws ConfigError if it is missing, is not YAML, or does not hold: then with file and line of each error
  */
 export async function readConfig(besides: string, env: Environment): Promise<HoldfastConfig> {
-  return resolveConfig(await readSource(besides, env), env);
+  const file = await readSource(besides, env);
+  try {
+    return resolveConfig(file.source, env);
+  } catch (error) {
+    if ((error as { name?: unknown }).name !== 'ConfigError') throw error;
+    // Only now is it worth knowing where everything stands.
+    const { locator } = await import('./config-lines.ts');
+    return resolveConfig(file.source, env, locator(file.name, file.text));
+  }
 }
 
-async function readSource(besides: string, env: Environment): Promise<unknown> {
+interface SourceFile {
+  /** As whoever looks for it knows it. */
+  name: string;
+  text: string;
+  source: unknown;
+}
+
+async function readSource(besides: string, env: Environment): Promise<SourceFile> {
   const named = env.HOLDFAST_CONFIG;
   const candidates = named
     ? [resolve(named)]
@@ -26,7 +41,8 @@ async function readSource(besides: string, env: Environment): Promise<unknown> {
     });
     if (text === undefined) continue;
     try {
-      return path.endsWith('.json') ? JSON.parse(text) : (await import('yaml')).parse(text);
+      const source = path.endsWith('.json') ? JSON.parse(text) : (await import('yaml')).parse(text);
+      return { name: named ?? basename(path), text, source };
     } catch (cause) {
       const reason = String((cause as Error).message).split('\n')[0];
       throw new ConfigError('HOLDFAST_CONFIG', `HOLDFAST_CONFIG: '${path}' is not valid: ${reason}`, { cause });

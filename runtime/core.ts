@@ -1,10 +1,10 @@
-import { backendFor, type Environment, type HoldfastConfig, modelCatalog } from '../shared/config/index.ts';
+import { type Environment, type HoldfastConfig, modelCatalog } from '../shared/config/index.ts';
 import { controlView } from '../shared/control/log.ts';
 import type { Core } from '../shared/core.ts';
 import type { BreakerCore } from '../shared/health/breakers.ts';
-import type { Backend } from '../shared/inference/backend.ts';
 import type { Log } from '../shared/ports/log.ts';
 import type { Site, SiteId, Stores } from '../shared/ports/site.ts';
+import type { ModelConnectors } from './backends.ts';
 import { readConfig } from './config-file.ts';
 import { awsConnection, azureConnection, witnessConnection } from './connections.ts';
 import { lazyPort } from './lazy.ts';
@@ -16,6 +16,7 @@ export interface Connectors<S extends Site> {
   aws(connection: ReturnType<typeof awsConnection>): S;
   azure(connection: ReturnType<typeof azureConnection>): S;
   witness(connection: ReturnType<typeof witnessConnection>): Stores;
+  models: ModelConnectors;
 }
 
 export interface Assembled<S extends Site> {
@@ -62,7 +63,7 @@ export async function assembleCore<S extends Site>(
     core: {
       ...base,
       control: controlView(base),
-      batching: lazyPort({}, () => batchingCore(config, base)),
+      batching: lazyPort({}, () => batchingCore(config, connect.models, base)),
       callbacks: lazyPort({}, () => callbacks(config, log)),
     },
     own: sites.get(config.self)!,
@@ -70,28 +71,18 @@ export async function assembleCore<S extends Site>(
 }
 
 /** Loaded by the first chunk: the front door and the monitor call no model. */
-async function batchingCore(config: HoldfastConfig, core: BreakerCore) {
-  const [{ createBatchingCore }, { breakerBoard }, { openAiBackend }] = await Promise.all([
+async function batchingCore(config: HoldfastConfig, connectors: ModelConnectors, core: BreakerCore) {
+  const [{ createBatchingCore }, { breakerBoard }, { backendsOf }] = await Promise.all([
     import('../shared/batching/engine.ts'),
     import('../shared/health/breakers.ts'),
-    import('../shared/inference/openai.ts'),
+    import('./backends.ts'),
   ]);
   const { cloud } = config.sites[config.self]!;
-  // One backend for each server: what is learned of its limits is learned once.
-  const backends = new Map<string, Backend>();
+  const servedBy = backendsOf(config, connectors);
   return createBatchingCore({
     site: config.self,
-    route(alias) {
-      const served = backendFor(config, cloud, alias);
-      if (served === undefined) return undefined;
-      const { name, url, apiKey, model } = served;
-      const key = `${name} ${url}`;
-      const backend =
-        backends.get(key) ??
-        openAiBackend({ name, baseUrl: url, apiKey: apiKey ?? undefined, fetch, now: systemClock.now });
-      backends.set(key, backend);
-      return { backend, model };
-    },
+    cloud,
+    route: (alias) => servedBy(cloud, alias),
     clock: systemClock,
     random: systemRandom,
     ids: systemIds,

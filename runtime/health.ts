@@ -4,16 +4,21 @@ import { backendFor, type HoldfastConfig } from '../shared/config/index.ts';
 import { SiteUnavailableError, TransientError } from '../shared/errors.ts';
 import type { ObserveDeps } from '../shared/health/observe.ts';
 import type { ModelLook } from '../shared/health/probe.ts';
-import { openAiBackend } from '../shared/inference/openai.ts';
-import type { JsonObject } from '../shared/journal/json.ts';
 import type { SiteId } from '../shared/ports/site.ts';
-import { systemClock } from './machine.ts';
+import { backendsOf, type ModelConnectors, type ServedModel } from './backends.ts';
+import { probeModel } from './probe-model.ts';
 
 /**
  * Ways to look at what no port shows, over this machine's network.
  * @param observer name of the observer; `home`: its site, `null` for a third place
  */
-export function observeDeps(config: HoldfastConfig, observer: string, home: SiteId | null): ObserveDeps {
+export function observeDeps(
+  config: HoldfastConfig,
+  observer: string,
+  home: SiteId | null,
+  connectors: ModelConnectors,
+): ObserveDeps {
+  const servedBy = backendsOf(config, connectors);
   const { canaries, canary: wanted } = config.health;
   const canary = canaries ? (wanted ?? canaryOf(config)) : undefined;
   return {
@@ -26,14 +31,15 @@ export function observeDeps(config: HoldfastConfig, observer: string, home: Site
       const api = config.sites[site]?.api;
       return api == null ? undefined : answersWell(api.replace(/\/v1\/?$/, '/healthz'), signal);
     },
-    probeModel: (site, model, signal) => askModel(config, site, model, signal),
+    probeModel: (site, look, signal) => askModel(servedBy(config.sites[site]!.cloud, look.alias), site, look, signal),
   };
 }
 
 /** An alias that every cloud serves: one that is named, else any, where `*` serves all. */
-function canaryOf({ models, sites }: HoldfastConfig): ObserveDeps['canary'] {
-  const clouds = Object.values(sites).map(({ cloud }) => cloud);
-  const serving = Object.keys(models).filter((alias) => clouds.every((cloud) => models[alias]?.[cloud] !== undefined));
+function canaryOf(config: HoldfastConfig): ObserveDeps['canary'] {
+  const clouds = Object.values(config.sites).map(({ cloud }) => cloud);
+  const isServed = (alias: string) => clouds.every((cloud) => backendFor(config, cloud, alias) !== undefined);
+  const serving = Object.keys(config.models).filter(isServed);
   const [alias] = serving.sort((a, b) => Number(a === '*') - Number(b === '*'));
   return alias === undefined
     ? undefined
@@ -77,12 +83,15 @@ export function freshGet(url: string, signal: AbortSignal): Promise<number> {
 }
 
 /** One token, or one short text to embed; any answer that says that it was served is well. */
-async function askModel(config: HoldfastConfig, site: SiteId, look: ModelLook, signal: AbortSignal): Promise<void> {
-  const served = backendFor(config, config.sites[site]!.cloud, look.alias);
+async function askModel(
+  served: ServedModel | undefined,
+  site: SiteId,
+  look: ModelLook,
+  signal: AbortSignal,
+): Promise<void> {
   if (served === undefined) throw new SiteUnavailableError('unserved', `${site} serves no ${look.alias}`, look.alias);
-  const { name, url, apiKey, model } = served;
-  const backend = openAiBackend({ name, baseUrl: url, apiKey: apiKey ?? undefined, fetch, now: systemClock.now });
-  const reply = await backend.call({ endpoint: look.endpoint, body: { model, ...smallest[look.endpoint] }, signal });
+  const { name } = served.backend;
+  const reply = await probeModel(served, look.endpoint, signal);
   const failed = (code: string) => new SiteUnavailableError(code, `${look.alias}: ${code}`, name);
   if (reply.kind !== 'answered') throw failed(reply.kind === 'unreachable' ? 'refused' : reply.kind);
   const { status } = reply;
@@ -90,10 +99,3 @@ async function askModel(config: HoldfastConfig, site: SiteId, look: ModelLook, s
   if (status === 401 || status === 403) throw failed('credentials');
   if (status >= 300) throw failed(status >= 500 ? 'server_error' : 'rejected');
 }
-
-const smallest: Readonly<Record<ModelLook['endpoint'], JsonObject>> = {
-  '/v1/chat/completions': { messages: [{ role: 'user', content: 'hi' }], max_tokens: 1 },
-  // Fewer output tokens are refused. @source https://platform.openai.com/docs/api-reference/responses/create 2026-08
-  '/v1/responses': { input: 'hi', max_output_tokens: 16 },
-  '/v1/embeddings': { input: 'hi' },
-};

@@ -6,7 +6,7 @@ import { observerPattern, sitePattern } from '../../shared/journal/keys.ts';
 import type { CommandMaker, Context, Flags } from '../command.ts';
 import { type ExitCode, exitCodes } from '../exit.ts';
 import { jsonLine, type Style, type Styles, type Text, text } from '../text.ts';
-import { wireDeployment } from '../wire.ts';
+import { deployedModels, wireDeployment } from '../wire.ts';
 
 export interface ObserveConfig {
   /** Name under which it writes what it sees; no site's. */
@@ -52,7 +52,7 @@ async function observe({ name, file, once }: ObserveConfig, { io, print }: Conte
     print.note(
       text`observing ${Object.keys(config.sites).join(' and ')} as ${name}, every ${core.settings.tickMs / 1000} s`,
     );
-    await runObserver(core, observeDeps(config, name, null), {
+    await runObserver(core, observeDeps(config, name, null, deployedModels), {
       signal: AbortSignal.any([io.signal, done.signal]),
       act: async (seen) => {
         const own = seen.find(({ observation }) => observation.observer === name)!.observation;

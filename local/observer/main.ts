@@ -8,7 +8,7 @@ import { observeDeps } from '../../runtime/health.ts';
 import { runObserver } from '../../shared/health/monitor.ts';
 import { identityOf } from '../identity.ts';
 import { portsOf } from '../ports.ts';
-import { wireLocal } from '../wire.ts';
+import { localModels, wireLocal } from '../wire.ts';
 
 const { values } = parseArgs({
   options: { data: { type: 'string', default: '.holdfast' }, 'port-base': { type: 'string', default: '4000' } },
@@ -29,6 +29,6 @@ process.once('disconnect', () => stop.abort());
 // A terminal's Ctrl-C reaches every process; where there is a parent, it says who ends when.
 process.on('SIGINT', process.send ? () => {} : () => stop.abort());
 process.send?.({ stage: 'ready' });
-await runObserver(core, observeDeps(config, 'observer', null), { signal: stop.signal });
+await runObserver(core, observeDeps(config, 'observer', null, localModels), { signal: stop.signal });
 await close();
 process.exit(0);

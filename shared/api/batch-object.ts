@@ -1,6 +1,7 @@
 import type { BatchView, PlacedResult } from '../journal/batch.ts';
 import { deadlineOf, readDispatches, supersededBy, viewBatch } from '../journal/batch.ts';
 import {
+  type ControlEntry,
   cancelSchema,
   type Publication,
   type Receipt,
@@ -11,6 +12,7 @@ import { outputFileId } from '../journal/outputs.ts';
 import { readFact } from '../journal/replicas.ts';
 import type { SiteId } from '../ports/site.ts';
 import { type EpochMs, unixSeconds } from '../units.ts';
+import { activeSites } from '../worker/owner.ts';
 import type { ApiCore } from './placement.ts';
 
 /** Statuses of the OpenAI batch object. */
@@ -27,6 +29,8 @@ export interface BatchSnapshot
   servedBy: readonly SiteId[] | undefined;
   /** Publications that one site made alone, by hand, and that do not stand. Default none. */
   superseded?: readonly Publication[];
+  /** Sites that may work it now; `undefined` where that is not known, or does not matter any more. */
+  workingSites: readonly SiteId[] | undefined;
 }
 
 /** Reads what `batchObject` needs; `undefined` for a batch that was never accepted. */
@@ -35,10 +39,11 @@ export async function snapshotBatch(core: ApiCore, tenant: string, batch: string
   if (view === undefined) return undefined;
   const isOpen = view.publication === undefined;
   const isJoint = view.publication !== undefined && !view.isSolo;
-  const [superseded, dispatches, cancels] = await Promise.all([
+  const [superseded, dispatches, cancels, control] = await Promise.all([
     isJoint ? supersededBy(core, view, view.publication!) : [],
     isOpen ? readDispatches(core, view) : [],
     isOpen ? Promise.all(view.cancelKeys.map((key) => readFact(core, cancelSchema, key))) : [],
+    isOpen ? core.control.current().catch(() => undefined) : undefined,
   ]);
   const cancelledAt = cancels.flatMap((one) => (one !== undefined && 'fact' in one ? [one.fact.at] : []));
   const model = view.publication?.model ?? view.plan?.model ?? null;
@@ -48,6 +53,7 @@ export async function snapshotBatch(core: ApiCore, tenant: string, batch: string
     cancellingAt: cancelledAt.length === 0 ? null : Math.min(...cancelledAt),
     servedBy: model === null ? undefined : core.models.sitesFor(model, view.manifest.endpoint),
     superseded: superseded.map(({ publication }) => publication),
+    workingSites: control === undefined ? undefined : workingSites(control, view.dispatchKeys.length > 0),
   };
 }
 
@@ -83,6 +89,8 @@ export interface BatchObject {
     accepted_by: SiteId;
     /** True if only one cloud serves its model, so that the other cannot take it over; `null` until the model is known. */
     unprotected: boolean | null;
+    /** Why nobody works it now; `null` where somebody does, or it has ended. */
+    waiting: string | null;
     /** Lines with a terminal result of each site; a line that two of them computed counts for both. */
     answered_by: Record<SiteId, number>;
     /** Lines that were computed more than once; `null` until the batch has ended. */
@@ -143,6 +151,7 @@ export function batchObject(batch: BatchSnapshot, now: EpochMs): BatchObject {
       home: acceptance.home,
       accepted_by: acceptance.site,
       unprotected: batch.servedBy === undefined ? null : batch.servedBy.length < 2,
+      waiting: waitingFor(batch),
       answered_by: isRunnable(plan) ? answeredBy(batch.results, plan.lines) : {},
       repeats: publication?.repeats ?? null,
       superseded: (batch.superseded ?? []).map((one) => ({
@@ -159,6 +168,21 @@ function fileIdsOf(publication: Publication | undefined) {
     output_file_id: publication?.output == null ? null : outputFileId(publication, 'output'),
     error_file_id: publication?.errorFile == null ? null : outputFileId(publication, 'error'),
   };
+}
+
+/** Active sites; a cordoned one finishes what it was given. */
+function workingSites(control: ControlEntry, isDispatched: boolean): SiteId[] {
+  const finishing = Object.keys(control.sites).filter((id) => control.sites[id]!.state === 'cordoned');
+  return [...activeSites(control), ...(isDispatched ? finishing : [])];
+}
+
+/** A batch is worked where its model may be served and its payload may be; while no such site is active, it waits. */
+function waitingFor({ publication, servedBy, workingSites, manifest: { boundTo } }: BatchSnapshot): string | null {
+  if (publication !== undefined || servedBy === undefined || servedBy.length === 0 || workingSites === undefined)
+    return null;
+  const permitted = servedBy.filter((id) => boundTo === null || id === boundTo);
+  if (permitted.some((id) => workingSites.includes(id))) return null;
+  return `no site that may serve its model is active: ${permitted.join(', ') || 'none may hold its payload'}`;
 }
 
 function statusOf(batch: BatchSnapshot, answered: number, now: EpochMs): BatchStatus {

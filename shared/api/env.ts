@@ -1,8 +1,9 @@
 import { createMiddleware } from 'hono/factory';
-import type { Role } from '../journal/facts.ts';
+import type { Endpoint, Role } from '../journal/facts.ts';
 import type { SitePresigners } from '../ports/presign.ts';
 import { type Principal, roleAllows } from './auth.ts';
 import { ApiError } from './errors.ts';
+import type { ModelCheck } from './ops-models.ts';
 
 /** What differs between the hosts of the one front door. */
 export interface ApiOptions {
@@ -16,6 +17,8 @@ export interface ApiOptions {
   cors: { origins: readonly string[] };
   /** Shown by `/ops/v1/health`. */
   version: string;
+  /** Asks the own site's backend of an alias for one token; `undefined` where it serves none. Absent: nobody can. */
+  checkModel?: (alias: string, endpoint: Endpoint | undefined) => Promise<ModelCheck | undefined>;
 }
 
 /** What the middlewares leave for the routes. */

@@ -32,6 +32,8 @@ interface Attempt {
   at: string;
   site: SiteId;
   epoch: number;
+  /** Same in what a worker wrote when it began and when it ended. */
+  attempt: string;
   key: string;
   /** `started` without a later outcome is a crash, or still runs. */
   outcome: 'started' | ResultRow['outcome'];
@@ -97,10 +99,18 @@ async function readAttempts(core: ApiCore, view: BatchView, line: number): Promi
   for (const { key } of view.results.filter((one) => covers(one, line))) {
     const object = await read(key);
     if (object === undefined) continue;
-    const { at, site, epoch, start } = object.header;
+    const { at, site, epoch, attempt, start } = object.header;
     const row = object.rows.find((one) => one.line === line);
     if (row === undefined && !start) continue;
-    attempts.push({ at: iso(at), site, epoch, key, outcome: row?.outcome ?? 'started', detail: detailOf(row) });
+    attempts.push({
+      at: iso(at),
+      site,
+      epoch,
+      attempt,
+      key,
+      outcome: row?.outcome ?? 'started',
+      detail: detailOf(row),
+    });
   }
   return attempts;
 }
@@ -113,6 +123,7 @@ function detailOf(row: ResultRow | undefined): Attempt['detail'] {
       return {
         status: row.status,
         request_id: row.requestId,
+        ...(row.servedBy.cloud && { cloud: row.servedBy.cloud }),
         backend: row.servedBy.backend,
         model: row.servedBy.model,
       };

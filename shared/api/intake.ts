@@ -1,7 +1,9 @@
+import type { ModelEntry } from '../core.ts';
 import { codeOf } from '../errors.ts';
 import {
   type Acceptance,
   acceptanceSchema,
+  type ControlEntry,
   type Endpoint,
   type FileMeta,
   factBytes,
@@ -25,13 +27,15 @@ import { bounded, readFact } from '../journal/replicas.ts';
 import { listAll } from '../ports/object-store.ts';
 import type { SiteId } from '../ports/site.ts';
 import type { DurationMs } from '../units.ts';
+import { activeSites } from '../worker/owner.ts';
 import { pointerMessage } from '../worker/pointers.ts';
 import type { Principal } from './auth.ts';
 import { type BatchSnapshot, snapshotBatch } from './batch-object.ts';
 import { ApiError, badRequest, notFound, unavailable } from './errors.ts';
 import { findFile, mirrorFile } from './file-facts.ts';
 import { firstModel } from './first-model.ts';
-import { type ApiCore, drawHome, type Placement, placeNow } from './placement.ts';
+import { drawHome, type HomeChoice, refuseUnplaced } from './home.ts';
+import { type ApiCore, type Placement, placeNow } from './placement.ts';
 
 /** What a client asks for, checked. */
 export interface BatchRequest {
@@ -52,6 +56,8 @@ interface Intent {
   /** Hash of the `Idempotency-Key`. */
   keyHash: string | undefined;
   servedBy: readonly SiteId[] | undefined;
+  /** What the model map says of its model. */
+  entry: ModelEntry | undefined;
 }
 
 /** How often writing is begun again because the control log moved meanwhile. */
@@ -91,17 +97,20 @@ export async function acceptBatch(
   const manifest = manifestOf(core, principal, file, request, keyHash);
   const model = await firstModel(core, file);
   const sites = model === undefined ? [] : core.models.sitesFor(model, request.endpoint);
-  const intent: Intent = { core, principal, file, manifest, keyHash, servedBy: sites.length === 0 ? undefined : sites };
+  const entry = model === undefined ? undefined : core.models.entryOf?.(model);
+  const servedBy = sites.length === 0 ? undefined : sites;
+  const intent: Intent = { core, principal, file, manifest, keyHash, servedBy, entry };
   let acceptance: Acceptance | undefined;
   for (let round = 0; round < roundsMax; round++) {
     const placement = await placeNow(core, manifest.boundTo);
     const known = acceptance ?? (await findAcceptance(intent, placement));
     if (known === 'everywhere') return acceptedBefore(intent);
+    if (known === undefined) refuseUnplaced(homeChoice(intent, placement.control));
     acceptance = await write(intent, placement, known);
     if (!placement.covers(await core.control.current())) continue;
     await sendPlanPointer(core, acceptance, placement.control.epoch);
     core.log.info('batch.accepted', { batch: manifest.batch, receipt: acceptance.receipt, home: acceptance.home });
-    return freshSnapshot(intent, acceptance);
+    return freshSnapshot(intent, acceptance, placement.control);
   }
   throw unavailable(
     'control_changed',
@@ -283,11 +292,12 @@ async function writeAcceptance(
   return acceptance;
 }
 
-function newAcceptance(
-  { core, principal, file, manifest, servedBy }: Intent,
-  placement: Placement,
-  at: number,
-): Acceptance {
+function homeChoice({ manifest, servedBy, entry }: Intent, control: ControlEntry): HomeChoice {
+  return { control, boundTo: manifest.boundTo, serving: servedBy ?? [], entry };
+}
+
+function newAcceptance(intent: Intent, placement: Placement, at: number): Acceptance {
+  const { core, principal, file, manifest } = intent;
   return {
     v: factVersion,
     kind: 'acceptance',
@@ -297,7 +307,7 @@ function newAcceptance(
     site: core.self,
     epoch: placement.control.epoch,
     uuid: core.ids.uuid(),
-    home: drawHome(core, placement.control, manifest.boundTo, servedBy ?? []),
+    home: drawHome(core, homeChoice(intent, placement.control)),
     fileId: file.id,
     receipt: placement.receipt,
     keyId: principal.keyId,
@@ -314,7 +324,7 @@ async function sendPlanPointer(core: ApiCore, { tenant, batch, home }: Acceptanc
   }
 }
 
-function freshSnapshot({ manifest, servedBy }: Intent, acceptance: Acceptance): BatchSnapshot {
+function freshSnapshot({ manifest, servedBy }: Intent, acceptance: Acceptance, control: ControlEntry): BatchSnapshot {
   return {
     batch: manifest.batch,
     manifest,
@@ -325,6 +335,7 @@ function freshSnapshot({ manifest, servedBy }: Intent, acceptance: Acceptance): 
     inProgressAt: null,
     cancellingAt: null,
     servedBy,
+    workingSites: activeSites(control),
   };
 }
 

@@ -6,13 +6,14 @@ import { bounded } from '../journal/replicas.ts';
 import type { Queue } from '../ports/queue.ts';
 import type { Stores } from '../ports/site.ts';
 import { unixSeconds } from '../units.ts';
-import { roleAllows } from './auth.ts';
+import { type Principal, roleAllows } from './auth.ts';
 import { check, readJson } from './body.ts';
 import { type ApiEnv, type ApiOptions, needs } from './env.ts';
 import { ApiError, badRequest, notFound } from './errors.ts';
 import { explainLine } from './explain.ts';
 import { createApiKey, revokeApiKey } from './keys.ts';
 import { controlRoutes } from './ops-control.ts';
+import { modelRoutes } from './ops-models.ts';
 import type { ApiCore } from './placement.ts';
 
 const newKeySchema = z.strictObject({
@@ -23,21 +24,41 @@ const newKeySchema = z.strictObject({
 });
 
 const tenantQuerySchema = z.strictObject({ tenant: newKeySchema.shape.tenant.optional() });
+const costQuerySchema = tenantQuerySchema.extend({
+  limit: z.coerce.number().int().min(1).max(50).optional(),
+  after: z.string().optional(),
+});
 
 /** `/ops/v1`: for the people who run it, and for tenants to see into their own batches. @param reading see `readingCore` */
 export function opsRoutes(core: ApiCore, reading: ApiCore, options: ApiOptions): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
 
   app.get('/explain/:batch/:customId', async (c) => {
-    const principal = c.get('principal');
-    const { tenant = principal.tenant } = check(tenantQuerySchema, c.req.query());
-    if (tenant !== principal.tenant && !roleAllows(principal.role, 'operator'))
-      throw new ApiError({ status: 403, code: 'insufficient_role', message: 'Only operators see other tenants.' });
+    const { tenant: wanted } = check(tenantQuerySchema, c.req.query());
+    const tenant = seenTenant(c.get('principal'), wanted);
     const { batch, customId } = c.req.param();
     const story = batchIdPattern.test(batch) ? await explainLine(reading, tenant, batch, customId) : undefined;
     if (story === undefined) throw notFound('line of a batch', `${batch}/${customId}`);
     return c.json(story);
   });
+
+  app.get('/cost', async (c) => {
+    const { tenant: wanted, limit = 10, after } = check(costQuerySchema, c.req.query());
+    const { costOfBatches } = await import('./cost.ts');
+    return c.json(await costOfBatches(reading, seenTenant(c.get('principal'), wanted), limit, after));
+  });
+
+  app.get('/cost/:batch', async (c) => {
+    const { tenant: wanted } = check(tenantQuerySchema, c.req.query());
+    const tenant = seenTenant(c.get('principal'), wanted);
+    const batch = c.req.param('batch');
+    const { costOfBatch } = await import('./cost.ts');
+    const cost = batchIdPattern.test(batch) ? await costOfBatch(reading, tenant, batch) : undefined;
+    if (cost === undefined) throw notFound('batch', batch);
+    return c.json(cost);
+  });
+
+  app.route('/models', modelRoutes(core, options));
 
   app.get('/health', async (c) => c.json(await health(core, options)));
 
@@ -71,6 +92,13 @@ export function opsRoutes(core: ApiCore, reading: ApiCore, options: ApiOptions):
 
   app.route('/', controlRoutes(core, reading));
   return app;
+}
+
+/** The tenant that is asked for, else the key's own. @throws ApiError 403 */
+function seenTenant(principal: Principal, wanted: string | undefined): string {
+  if (wanted === undefined || wanted === principal.tenant) return principal.tenant;
+  if (roleAllows(principal.role, 'operator')) return wanted;
+  throw new ApiError({ status: 403, code: 'insufficient_role', message: 'Only operators see other tenants.' });
 }
 
 /** What this site sees now: its control entry, and whether each store answers a read. */

@@ -1,4 +1,4 @@
-import { type Core, ownSite } from '../core.ts';
+import type { Core } from '../core.ts';
 import type { ControlEntry, Receipt } from '../journal/facts.ts';
 import { bounded } from '../journal/replicas.ts';
 import type { Site, SiteId } from '../ports/site.ts';
@@ -95,28 +95,6 @@ export async function placeNow(core: ApiCore, boundTo: SiteId | null): Promise<P
   if (boundTo !== null && (control.sites[boundTo]?.state ?? 'fenced') === 'fenced')
     throw unavailable('bound_site_fenced', `The only site that may hold this payload (${boundTo}) is fenced off.`);
   return new Placement(core, control, boundTo);
-}
-
-/** The site that plans and works a new batch first: drawn by weight among the active ones that serve its model. */
-export function drawHome(
-  core: ApiCore,
-  control: ControlEntry,
-  boundTo: SiteId | null,
-  serving: readonly SiteId[],
-): SiteId {
-  if (boundTo !== null) return boundTo;
-  const active = Object.entries(control.sites)
-    .filter(([, site]) => site.state === 'active')
-    .sort(([a], [b]) => (a < b ? -1 : 1));
-  const able = active.filter(([id]) => serving.includes(id));
-  const drawn = able.length > 0 ? able : active;
-  const total = drawn.reduce((sum, [, site]) => sum + site.weight, 0);
-  let point = core.random() * (total === 0 ? drawn.length : total);
-  for (const [id, site] of drawn) {
-    point -= total === 0 ? 1 : site.weight;
-    if (point < 0) return id;
-  }
-  return drawn.at(-1)?.[0] ?? ownSite(core).id;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { usageOf } from '../inference/answer.ts';
-import type { Endpoint, ResultRow } from '../journal/facts.ts';
+import type { Endpoint, ResultRow, ServedBy } from '../journal/facts.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Ids, Random } from '../ports/random.ts';
@@ -20,6 +20,8 @@ export type { Route, RouteLimits } from './route.ts';
 
 export interface BatchingOptions {
   site: SiteId;
+  /** Cloud of that site, as results name it. */
+  cloud?: ServedBy['cloud'];
   /** `undefined` where nobody here serves the alias: its lines are given back. */
   route(alias: string, endpoint: Endpoint): Route | undefined;
   clock: Clock;
@@ -144,6 +146,7 @@ class Engine implements BatchingCore {
     if (end.kind === 'refused' && !isBelieved)
       return retryRow(line, 'backend', `refused with ${end.status} like many others`, false);
     const { backend } = lane.route;
+    const { site, cloud } = this.#options;
     return {
       outcome: 'answered',
       line: line.line,
@@ -151,7 +154,7 @@ class Engine implements BatchingCore {
       status: end.status,
       requestId: end.requestId,
       body: end.body,
-      servedBy: { site: this.#options.site, backend: backend.name, model: end.model },
+      servedBy: { site, ...(cloud && { cloud }), backend: backend.name, model: end.model },
       usage: usageOf(end.body),
     };
   }

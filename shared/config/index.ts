@@ -1,10 +1,19 @@
 import type * as z from 'zod';
 import { ConfigError } from '../errors.ts';
 import { didYouMean, type Environment } from './fields.ts';
-import { type BackendConfig, configSchema, type HoldfastConfig, type ModelConfig } from './schema.ts';
+import {
+  type BackendConfig,
+  backendKinds,
+  type ModelConfig,
+  plainBackend,
+  plainModel,
+  resolveModel,
+} from './models-schema.ts';
+import { configSchema, type HoldfastConfig } from './schema.ts';
 
 export type { Environment } from './fields.ts';
-export { backendFor, modelCatalog } from './models.ts';
+export { backendFor, limitsOf, modelCatalog, servesEndpoint } from './models.ts';
+export type * from './models-schema.ts';
 export type * from './schema.ts';
 
 /**
@@ -14,32 +23,30 @@ export type * from './schema.ts';
  * From the environment: `HOLDFAST_SITE` (this process's site), `HOLDFAST_<CLOUD>_MODEL_URL` and `…_KEY` (what serves
  * every alias the model map does not name), and what the file itself names.
  *
- * @throws ConfigError naming key, value and rule; of several, all in the message and each in `cause.errors`
+ * @param locate where a key stands, as `file:line`; without it errors begin with the key
+ * @throws ConfigError naming place, key, value and rule; of several, all in the message and each in `cause.errors`
  */
-export function resolveConfig(source: unknown, env: Environment): HoldfastConfig {
+export function resolveConfig(source: unknown, env: Environment, locate?: Locate): HoldfastConfig {
   const parsed = configSchema(env).safeParse(source);
   const models = modelsFromEnvironment(env);
   const problems = [
-    ...(parsed.error?.issues ?? []).flatMap((issue) => explain(issue, source)),
+    ...(parsed.error?.issues ?? []).flatMap((issue) => explain(issue, source, locate)),
     ...siteProblems(source, env),
     ...models.problems,
   ];
   if (problems.length > 0 || !parsed.success) throw combine(problems);
   const named = Object.entries(parsed.data.models).map(([alias, model]): [string, ModelConfig] => [
     alias,
-    {
-      policy: model.policy,
-      ...(model.aws && { aws: { ...model.aws, name: model.aws.name ?? 'aws', model: model.aws.model ?? null } }),
-      ...(model.azure && {
-        azure: { ...model.azure, name: model.azure.name ?? 'azure', model: model.azure.model ?? null },
-      }),
-    },
+    resolveModel(model),
   ]);
   const byAlias = Object.fromEntries(named);
   if (models.backends.aws !== undefined || models.backends.azure !== undefined)
-    byAlias['*'] = { policy: 'same_model', ...byAlias['*'], ...models.backends };
+    byAlias['*'] = { ...plainModel, ...byAlias['*'], ...models.backends };
   return deepFreeze({ ...parsed.data, models: byAlias, self: env.HOLDFAST_SITE! });
 }
+
+/** Where a value stands that was read from a file, as `file:line`: the nearest that there is. */
+export type Locate = (path: readonly PropertyKey[]) => string;
 
 function siteProblems(source: unknown, env: Environment): ConfigError[] {
   const sites = (source as { sites?: unknown } | null | undefined)?.sites;
@@ -64,28 +71,31 @@ function modelsFromEnvironment(env: Environment) {
     if (url === null || !/^https?:$/.test(url.protocol))
       problems.push(problem(key, value, 'must be an http or https address'));
     else
-      backends[cloud] = {
-        kind: 'openai',
-        name: cloud,
-        url: value.replace(/\/+$/, ''),
-        model: null,
-        apiKey: env[`HOLDFAST_${cloud.toUpperCase()}_MODEL_KEY`] || null,
-      };
+      backends[cloud] = plainBackend(
+        cloud,
+        value.replace(/\/+$/, ''),
+        env[`HOLDFAST_${cloud.toUpperCase()}_MODEL_KEY`] || null,
+      );
   }
   return { backends, problems };
 }
 
 /** A zod issue in our words; the parts of a union that failed are told one by one. */
-function explain(issue: z.core.$ZodIssue, source: unknown): ConfigError[] {
+function explain(issue: z.core.$ZodIssue, source: unknown, locate: Locate | undefined): ConfigError[] {
   const key = issue.path.map(String).join('.') || 'holdfast.config.yaml';
   const value = issue.path.reduce<unknown>(
     (at, step) => (at as Record<PropertyKey, unknown> | undefined)?.[step],
     source,
   );
-  if (issue.code === 'unrecognized_keys') return issue.message.split('; ').map((rule) => problem(key, undefined, rule));
-  if (issue.code === 'invalid_key') return issue.issues.map((inner) => problem(key, undefined, inner.message));
-  if (value === undefined) return [problem(key, undefined, 'is required')];
-  return [problem(key, mayShow(key, value) ? value : undefined, rule(issue))];
+  const { path } = issue;
+  if (issue.code === 'unrecognized_keys')
+    return issue.message
+      .split('; ')
+      .map((rule, i) => problem(key, undefined, rule, locate?.([...path, issue.keys[i] ?? ''])));
+  if (issue.code === 'invalid_key')
+    return issue.issues.map((inner) => problem(key, undefined, inner.message, locate?.(path)));
+  if (value === undefined) return [problem(key, undefined, 'is required', locate?.(path))];
+  return [problem(key, mayShow(key, value) ? value : undefined, rule(issue), locate?.(path))];
 }
 
 /** False for what stands where the name of a variable should, and does not look like one: it may be the secret. */
@@ -94,19 +104,26 @@ function mayShow(key: string, value: unknown): boolean {
 }
 
 function rule(issue: z.core.$ZodIssue): string {
+  // What a schema says in words of its own.
+  if (issue.message.startsWith('must ')) return issue.message;
   if (issue.code === 'invalid_type')
     return issue.expected === 'int' || issue.expected === 'number'
       ? 'must be a whole number'
       : `must be of type ${issue.expected}`;
   if (issue.code === 'too_small') return `must be at least ${issue.minimum}`;
-  if (issue.code === 'invalid_value')
-    return `must be ${issue.values.map((value) => `'${String(value)}'`).join(' or ')}`;
+  if (issue.code === 'invalid_value') return oneOf(issue.values);
+  if (issue.code === 'invalid_union' && issue.path.at(-1) === 'kind') return oneOf(backendKinds);
   if (issue.code === 'invalid_union') return "must be 'aws' or 'azure'";
   return issue.message;
 }
 
-function problem(key: string, value: unknown, rule: string): ConfigError {
-  return new ConfigError(key, value === undefined ? `${key}: ${rule}` : `${key}: ${show(value)} ${rule}`);
+function oneOf(values: readonly unknown[]): string {
+  return `must be ${values.map((value) => `'${String(value)}'`).join(' or ')}`;
+}
+
+function problem(key: string, value: unknown, rule: string, place?: string): ConfigError {
+  const said = value === undefined ? `${key}: ${rule}` : `${key}: ${show(value)} ${rule}`;
+  return new ConfigError(key, place === undefined ? said : `${place}: ${said}`);
 }
 
 function show(value: unknown): string {

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { endpoints } from '../journal/facts.ts';
 import { sitePattern, tenantPattern } from '../journal/keys.ts';
 import { type Environment, section, textFields } from './fields.ts';
+import { type ModelConfig, modelsSchema } from './models-schema.ts';
 import { settingsSchema } from './settings.ts';
 
 /** Made to be asked by anybody whether the internet is there, each by somebody else. */
@@ -86,25 +87,6 @@ export function configSchema(env: Environment) {
       .default(null),
   }).transform(({ contentKeyEnv, ...rest }) => ({ ...rest, contentKey: contentKeyEnv }));
 
-  const backend = section({
-    /** Protocol it speaks. */
-    kind: z.literal('openai').default('openai'),
-    /** How results name it. Default: the cloud. */
-    name: text.optional(),
-    /** Base address, with `/v1`. */
-    url,
-    /** Model as this backend calls it. Default: the alias. */
-    model: text.optional(),
-    apiKeyEnv: secret.optional(),
-  }).transform(({ apiKeyEnv, ...rest }) => ({ ...rest, apiKey: apiKeyEnv ?? null }));
-
-  const model = section({
-    /** `same_model`: another cloud may serve it only with the same model. `equivalent`: with whatever stands here. */
-    policy: z.enum(['same_model', 'equivalent']).default('same_model'),
-    aws: backend.optional(),
-    azure: backend.optional(),
-  });
-
   return section({
     sites: z
       .record(
@@ -116,7 +98,7 @@ export function configSchema(env: Environment) {
     witness: witness.nullable(),
     settings: settingsSchema.prefault({}),
     /** What serves a model, per alias and cloud; `*` stands for every alias that is not named. */
-    models: z.record(z.string().min(1), model).default({}),
+    models: modelsSchema(env),
     health: section({
       /** Neutral places: an observer that reaches fewer than three of them takes itself for the sick one. */
       references: z.array(url).default([...neutralPlaces]),
@@ -169,19 +151,3 @@ export type SiteConfig = HoldfastConfig['sites'][string];
 export type AwsSiteConfig = Extract<SiteConfig, { cloud: 'aws' }>;
 export type AzureSiteConfig = Extract<SiteConfig, { cloud: 'azure' }>;
 export type WitnessConfig = NonNullable<HoldfastConfig['witness']>;
-
-/** What serves one alias. A cloud that is absent does not serve it. */
-export interface ModelConfig {
-  policy: 'same_model' | 'equivalent';
-  aws?: BackendConfig;
-  azure?: BackendConfig;
-}
-
-export interface BackendConfig {
-  kind: 'openai';
-  name: string;
-  url: string;
-  /** `null`: the alias itself. */
-  model: string | null;
-  apiKey: string | null;
-}

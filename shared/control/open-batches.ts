@@ -8,7 +8,7 @@ import { bounded, type JournalCore } from '../journal/replicas.ts';
 import { listAll } from '../ports/object-store.ts';
 import type { SiteId } from '../ports/site.ts';
 import type { EpochMs } from '../units.ts';
-import { ownerOf } from '../worker/owner.ts';
+import { placeOf, servingOf } from '../worker/owner.ts';
 import { storesInOrder } from './stores.ts';
 
 /** One open batch, as far as a person who was woken wants to know it. */
@@ -42,7 +42,7 @@ const parallel = 16;
  * @throws SiteUnavailableError where no site shows its hints
  */
 export async function readOpenBatches(
-  core: JournalCore & Pick<Core, 'control'>,
+  core: JournalCore & Pick<Core, 'control' | 'models'>,
   control: ControlEntry,
   limit = 500,
 ): Promise<OpenBatches> {
@@ -55,7 +55,8 @@ export async function readOpenBatches(
       try {
         const view = await viewBatch(core, tenant, batch);
         if (view === undefined || view.publication !== undefined) continue;
-        const owner = ownerOf(view, await readDispatches(core, view), control);
+        const place = placeOf(view, await readDispatches(core, view), control, servingOf(core, view));
+        const owner = place.isWaiting ? undefined : place.owner;
         const { lines, answered } = openBatch(view, owner ?? core.self) ?? { lines: 0, answered: 0 };
         const tokens = (view.plan?.chunks ?? []).reduce((sum, chunk) => sum + chunk.tokens, 0);
         batches.push({

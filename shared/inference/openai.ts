@@ -4,16 +4,36 @@ import type { EpochMs } from '../units.ts';
 import type { Backend, BackendReply, BackendRequest } from './backend.ts';
 import { parseRateLimits, retryAfterOf } from './rate-limits.ts';
 
+/** A request that is about to be sent. */
+export interface OutgoingRequest {
+  method: 'POST';
+  url: string;
+  /** JSON, as it goes over the wire: a signature covers its bytes. */
+  body: string;
+}
+
+/** Gives the headers that prove who calls. @throws where no proof is to be had: the call then counts as unreachable */
+export type Authorize = (request: OutgoingRequest) => Promise<Record<string, string>>;
+
 export interface OpenAiBackendOptions {
   name: string;
   /** Up to and including `/v1`. */
   baseUrl: string;
   /** Sent as bearer token; absent for servers that ask for none. */
   apiKey?: string;
+  /** In place of `apiKey`: headers that prove who calls, made for each request anew. */
+  authorize?: Authorize;
   /** The machine's `fetch`, or one behind an address guard. */
   fetch: typeof globalThis.fetch;
   now: () => EpochMs;
 }
+
+/**
+ * Where servers write the id by which their owner finds a call again, in this order.
+ * @source https://learn.microsoft.com/azure/foundry/openai/reference (`apim-request-id`; 2026-11)
+ * @source https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html (`x-amzn-requestid`; 2026-11)
+ */
+const requestIdHeaders = ['x-request-id', 'apim-request-id', 'x-amzn-requestid'];
 
 /** A server that speaks the OpenAI protocol, called with plain `fetch`: one call, no retries, no redirects. */
 export function openAiBackend(options: OpenAiBackendOptions): Backend {
@@ -32,15 +52,17 @@ export function openAiBackend(options: OpenAiBackendOptions): Backend {
 }
 
 async function exchange(options: OpenAiBackendOptions, base: string, request: BackendRequest): Promise<BackendReply> {
-  const response = await options.fetch(`${base}${request.endpoint.slice('/v1'.length)}`, {
+  const url = `${base}${request.endpoint.slice('/v1'.length)}`;
+  const outgoing: OutgoingRequest = { method: 'POST', url, body: JSON.stringify(request.body) };
+  const response = await options.fetch(url, {
     method: 'POST',
     redirect: 'manual',
     headers: {
       'content-type': 'application/json',
       accept: 'application/json',
-      ...(options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` }),
+      ...(await proofOf(options, outgoing)),
     },
-    body: JSON.stringify(request.body),
+    body: outgoing.body,
     signal: request.signal,
   });
   const { status } = response;
@@ -51,8 +73,21 @@ async function exchange(options: OpenAiBackendOptions, base: string, request: Ba
   if (bytes === undefined) return { kind: 'malformed', status, ...told, detail: `over ${answerBytesMax} bytes` };
   const json = parseBoundedJson(bytes, { bytesMax: answerBytesMax, nodesMax: 2_000_000 });
   if ('fault' in json) return { kind: 'malformed', status, ...told, detail: json.detail };
-  const requestId = response.headers.get('x-request-id')?.slice(0, 128) || undefined;
+  const requestId = requestIdHeaders
+    .map((name) => response.headers.get(name))
+    .find(Boolean)
+    ?.slice(0, 128);
   return { kind: 'answered', status, requestId, ...told, body: json.value };
+}
+
+async function proofOf(options: OpenAiBackendOptions, outgoing: OutgoingRequest): Promise<Record<string, string>> {
+  if (options.authorize === undefined)
+    return options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
+  try {
+    return await options.authorize(outgoing);
+  } catch (error) {
+    throw new Error(`credentials: ${causeOf(error)}`);
+  }
 }
 
 /** The body, or `undefined` as soon as it is longer than we take. */

@@ -1,6 +1,6 @@
 import { InvariantError, SiteUnavailableError, TransientError } from '../errors.ts';
 import type { BatchView, PlacedResult } from './batch.ts';
-import type { FactFault, TerminalRow } from './facts.ts';
+import type { FactFault, ResultHeader, TerminalRow } from './facts.ts';
 import { compareText, compareWrites } from './keys.ts';
 import { type JournalCore, takeAnywhere } from './replicas.ts';
 import { parseResult, type ResultObject } from './results.ts';
@@ -80,6 +80,12 @@ export async function chooseResults(
   };
 }
 
+/** A row that was chosen, and the attempt that wrote it. */
+export interface WrittenRow {
+  row: TerminalRow;
+  by: Pick<ResultHeader, 'site' | 'epoch' | 'attempt'>;
+}
+
 /**
  * The rows that were chosen, bodies included, in line order. Few result objects are held at once (`held`, default 4,
  * the ones read ahead included), since one holds the bodies of a whole chunk.
@@ -89,13 +95,15 @@ export async function* chosenRows(
   chosen: readonly ChosenLine[],
   read: ReadResult,
   held = 4,
-): AsyncGenerator<TerminalRow> {
+): AsyncGenerator<WrittenRow> {
   const runs = chosen.map(({ from }) => from).filter((key, i) => i === 0 || key !== chosen[i - 1]!.from);
-  const cache = new Map<string, Promise<Map<number, TerminalRow>>>();
+  const cache = new Map<string, Promise<Map<number, WrittenRow>>>();
   const load = async (key: string) => {
     const object = await read(key);
     if (object === undefined) throw new SiteUnavailableError('result_unreadable', `cannot read ${key}`, key);
-    return new Map(object.rows.flatMap((row) => (row.outcome === 'retry' ? [] : [[row.line, row] as const])));
+    const { site, epoch, attempt } = object.header;
+    const by = { site, epoch, attempt };
+    return new Map(object.rows.flatMap((row) => (row.outcome === 'retry' ? [] : [[row.line, { row, by }] as const])));
   };
   const touch = (key: string) => {
     const loading = cache.get(key) ?? load(key);
@@ -107,7 +115,7 @@ export async function* chosenRows(
     return loading;
   };
   let run = -1;
-  let rows = new Map<number, TerminalRow>();
+  let rows = new Map<number, WrittenRow>();
   for (const [i, { line, from }] of chosen.entries()) {
     if (i === 0 || from !== chosen[i - 1]!.from) {
       run += 1;

@@ -146,6 +146,8 @@ export type Dispatch = z.infer<typeof dispatchSchema>;
 
 export const servedBySchema = z.object({
   site,
+  /** Cloud of the site; absent in results of before it was written down. */
+  cloud: z.enum(['aws', 'azure']).optional(),
   /** Name of the backend in the model map. */
   backend: z.string(),
   /** Model as the backend named it in its answer. */

@@ -6,7 +6,7 @@ import type { ResultObject } from '../journal/results.ts';
 import type { SiteId } from '../ports/site.ts';
 import { historyOf } from './history.ts';
 import { neverDispatched, type OutstandingRange, outstandingRanges } from './outstanding.ts';
-import { isDead, placeOf } from './owner.ts';
+import { isDead, placeOf, servingOf } from './owner.ts';
 import { allAnswered, answeredLines, endReason, type LineMap, type PartialCache } from './progress.ts';
 
 /**
@@ -15,7 +15,7 @@ import { allAnswered, answeredLines, endReason, type LineMap, type PartialCache 
  * - `plan`: accepted, and not planned or not sent yet; a plan pointer should be waiting
  * - `publish`: nothing is left to run
  * - `work`: some lines are open; `ranges` should be in queues, `uncovered` in none; `isMoved`: here by a move only
- * - `nothing`: it is another site's; `owner`, where it is open
+ * - `nothing`: it is another site's (`owner`, where it is open), or no active site may serve its model
  */
 export type BatchNeed =
   | { need: 'close'; publication: Publication }
@@ -54,7 +54,7 @@ export async function assessBatch(
     return isOurs ? { need: 'close', publication: view.publication } : { need: 'nothing' };
   }
   const dispatches = await readDispatches(core, view);
-  const { owner, isMoved } = placeOf(view, dispatches, control);
+  const { owner, isMoved, isWaiting } = placeOf(view, dispatches, control, servingOf(core, view));
   if (owner !== core.self) return { need: 'nothing', owner };
   const { plan } = view;
   const now = core.clock.now();
@@ -62,6 +62,8 @@ export async function assessBatch(
     return { need: plan !== undefined || endReason(view, false, now) !== undefined ? 'publish' : 'plan' };
   const answered = await answeredLines(core, view.results, plan.lines, memory.partial);
   if (endReason(view, allAnswered(answered), now) !== undefined) return { need: 'publish' };
+  // Nobody's backlog: whoever ends it in the end is not slow because it waits.
+  if (isWaiting) return { need: 'nothing' };
   if (dispatches.length === 0) return { need: 'plan' };
   const isParked = await parkedLines(core, view, memory);
   const ranges = outstandingRanges(dispatches, answered, isParked, (one) => isDead(one, control));

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { type ChosenLine, chosenRows, type ReadResult } from '../journal/choose.ts';
-import type { Publication, PublishedFile, ResultRow, TerminalRow, Usage } from '../journal/facts.ts';
+import { type ChosenLine, chosenRows, type ReadResult, type WrittenRow } from '../journal/choose.ts';
+import type { Publication, PublishedFile, TerminalRow, Usage } from '../journal/facts.ts';
 import { noUsage } from '../journal/facts.ts';
 import { canonicalJson, sha256 } from '../journal/json.ts';
 
@@ -106,28 +106,41 @@ async function* outputPieces(source: OutputSource): AsyncGenerator<OutputPiece &
       continue;
     }
     next += 1;
-    const { value: row } = await rows.next();
-    yield rowPiece(source.batch, customId, row as TerminalRow);
+    const found = (await rows.next()).value as WrittenRow;
+    yield rowPiece(source.batch, customId, found);
     yield {
       kind: 'choice',
       text: `${canonicalJson({ line, customId, from: chosen.from })}\n`,
-      row: row as TerminalRow,
+      row: found.row,
     };
   }
 }
 
-function rowPiece(batch: string, customId: string, row: Exclude<ResultRow, { outcome: 'retry' }>): OutputPiece {
-  if (row.outcome === 'failed')
-    return { kind: 'errorFile', text: outputLine(batch, customId, null, { code: row.code, message: row.message }) };
+function rowPiece(batch: string, customId: string, { row, by }: WrittenRow): OutputPiece {
+  if (row.outcome === 'failed') {
+    const error = { code: row.code, message: row.message };
+    return { kind: 'errorFile', text: outputLine(batch, customId, null, error, by) };
+  }
+  const { cloud, backend, model } = row.servedBy;
+  const provenance = { site: by.site, ...(cloud && { cloud }), backend, model, epoch: by.epoch, attempt: by.attempt };
   const response = { status_code: row.status, request_id: row.requestId, body: row.body };
   const isSuccess = row.status >= 200 && row.status < 300;
-  return { kind: isSuccess ? 'output' : 'errorFile', text: outputLine(batch, customId, response, null) };
+  return { kind: isSuccess ? 'output' : 'errorFile', text: outputLine(batch, customId, response, null, provenance) };
 }
 
-/** One line of an output or error file, as OPENAI_BATCH.md sections 4 and 5 show it; its id is a hash, not a draw. */
-function outputLine(batch: string, customId: string, response: object | null, error: object | null): string {
+/**
+ * One line of an output or error file, as OPENAI_BATCH.md sections 4 and 5 show it; its id is a hash, not a draw.
+ * @param holdfast who answered, under a member of its own; a line that nobody answered has none
+ */
+function outputLine(
+  batch: string,
+  customId: string,
+  response: object | null,
+  error: object | null,
+  holdfast?: object,
+): string {
   const id = `batch_req_${sha256(`${batch}\n${customId}`).slice(0, 32)}`;
-  return `${JSON.stringify({ id, custom_id: customId, response, error })}\n`;
+  return `${JSON.stringify({ id, custom_id: customId, response, error, ...(holdfast && { holdfast }) })}\n`;
 }
 
 function addUsage(sum: Usage, usage: Usage): void {

@@ -6,11 +6,11 @@ import { sha256 } from '../journal/json.ts';
 import { fileContentKey, planKey } from '../journal/keys.ts';
 import { putOwnFirst, streamAnywhere } from '../journal/replicas.ts';
 import { dispatch } from './dispatch.ts';
-import { placeOf } from './owner.ts';
+import { placeOf, servingOf } from './owner.ts';
 import { PlanBuilder } from './plan.ts';
 
 /** What became of a request to plan. */
-export type PlanOutcome = 'dispatched' | 'refused' | 'cancelled' | 'nothing-to-do';
+export type PlanOutcome = 'dispatched' | 'waiting' | 'refused' | 'cancelled' | 'nothing-to-do';
 
 /**
  * Plans a batch that was accepted and sends its pointers to the owner's queue. Idempotent: a plan that is there is taken,
@@ -24,7 +24,13 @@ export async function planBatch(core: Core, tenant: string, batch: string): Prom
   if (plan.errors.length > 0) return 'refused';
   if (view.cancelKeys.length > 0) return 'cancelled';
   const control = await core.control.current();
-  const { owner, isMoved } = placeOf({ ...view, plan }, await readDispatches(core, view), control);
+  const planned = { ...view, plan };
+  const place = placeOf(planned, await readDispatches(core, view), control, servingOf(core, planned));
+  const { owner, isMoved } = place;
+  if (place.isWaiting && owner !== undefined) {
+    core.log.warn('batch.waiting', { batch, model: plan.model ?? '', reason: 'no active site may serve its model' });
+    return 'waiting';
+  }
   if (owner === undefined) throw new SiteUnavailableError('no_owner', 'no active site may work this batch', 'control');
   await dispatch(core, view, plan, {
     to: owner,

@@ -33,7 +33,7 @@ import { dispatch, locateRange } from './dispatch.ts';
 import { holdFiles, releaseWitness } from './hold-files.ts';
 import { LineSplitter } from './input.ts';
 import { buildOutputs, type OutputFiles, unfinishedErrors } from './output-files.ts';
-import { placeOf, writableSites } from './owner.ts';
+import { placeOf, servingOf, writableSites } from './owner.ts';
 import { makePlan } from './planner.ts';
 import { endReason } from './progress.ts';
 
@@ -237,9 +237,9 @@ async function workAgain(
   chosen: readonly { line: number }[],
 ): Promise<void> {
   const dispatches = await readDispatches(core, view);
-  const { owner: to, isMoved } = placeOf(view, dispatches, control);
+  const { owner: to, isMoved, isWaiting } = placeOf(view, dispatches, control, servingOf(core, view));
   const latest = dispatches.at(-1)?.at ?? 0;
-  if (to === undefined || core.clock.now() - latest < core.settings.dispatchLeaseMs) return;
+  if (to === undefined || isWaiting || core.clock.now() - latest < core.settings.dispatchLeaseMs) return;
   const isAnswered = lineSet(chosen);
   const chunks = view.plan.chunks.filter(({ firstLine, lines }) =>
     Array.from({ length: lines }, (_, i) => firstLine + i).some((line) => !isAnswered(line)),

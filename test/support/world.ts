@@ -145,7 +145,11 @@ export class World {
       log: silentLog,
       settings: this.settings,
       control: { current: async () => this.control },
-      models: { sitesFor: (alias, endpoint) => this.models.sitesFor(alias, endpoint) },
+      models: {
+        sitesFor: (alias, endpoint) => this.models.sitesFor(alias, endpoint),
+        aliases: () => this.models.aliases?.() ?? [],
+        entryOf: (alias) => this.models.entryOf?.(alias),
+      },
       batching: { run: (job) => this.#run(self, job) },
       callbacks: {
         batchEnded: async (publication) => {
@@ -341,7 +345,7 @@ export function answered(line: LineRequest, site: SiteId): ResultRow {
     status: 200,
     requestId: `req_${answers}`,
     body: { object: 'chat.completion', answer: `${line.customId} by ${site}, sample ${answers}` },
-    servedBy: { site, backend: 'fake', model: 'm-1' },
+    servedBy: { site, cloud: site as 'aws' | 'azure', backend: 'fake', model: 'm-1' },
     usage: { ...noUsage, inputTokens: 3, outputTokens: 2 },
   };
 }

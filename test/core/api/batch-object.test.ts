@@ -67,6 +67,7 @@ const snapshot = (more: Partial<BatchSnapshot> = {}): BatchSnapshot => ({
   inProgressAt: null,
   cancellingAt: null,
   servedBy: undefined,
+  workingSites: ['aws', 'azure'],
   ...more,
 });
 
@@ -213,6 +214,19 @@ describe('the Batch object', () => {
     [['aws', 'azure'], false],
   ])('served by %j is unprotected: %j', (servedBy, unprotected) => {
     expect(batchObject(snapshot({ servedBy }), start).holdfast.unprotected).toBe(unprotected);
+  });
+
+  test.each<[string, Partial<BatchSnapshot>, string | null]>([
+    ['a site that serves it is active', { servedBy: ['aws'], workingSites: ['aws', 'azure'] }, null],
+    ['nobody knows who serves it', { servedBy: undefined, workingSites: [] }, null],
+    ['nobody knows who is active', { servedBy: ['aws'], workingSites: undefined }, null],
+    [
+      'the one that serves it is not active',
+      { servedBy: ['aws'], workingSites: ['azure'] },
+      'no site that may serve its model is active: aws',
+    ],
+  ])('%s: waiting says why', (_, more, waiting) => {
+    expect(batchObject(snapshot(more), start).holdfast.waiting).toBe(waiting);
   });
 
   test('a moment never lies in the future of the client: milliseconds are cut off', () => {

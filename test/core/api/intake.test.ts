@@ -124,6 +124,7 @@ describe('accepting a batch', () => {
         home: expect.stringMatching(/^(aws|azure)$/),
         accepted_by: 'aws',
         unprotected: false,
+        waiting: null,
         answered_by: {},
         repeats: null,
       },
@@ -163,6 +164,42 @@ describe('accepting a batch', () => {
         unprotected: true,
         home: 'aws',
       });
+  });
+
+  describe('while the only site that may serve a model is fenced', () => {
+    const only = {
+      alias: 'only-aws',
+      policy: 'same_model',
+      clouds: ['aws'],
+      placement: 'weights',
+      weights: null,
+      backends: [],
+    } as const;
+    const submitted = async (unplaced: 'wait' | 'fail') => {
+      const world = createWorld();
+      const secret = await world.key();
+      const api = world.api('azure');
+      const file = await upload(api, secret, inputText(2, 'only-aws'));
+      world.control.entry = controlEntry({ aws: 'fenced', azure: 'active' }, 2);
+      world.models.entry = { ...only, unplaced };
+      return { world, answer: await createBatch(api, secret, file) };
+    };
+
+    test('new work waits for it, and says so', async () => {
+      const { answer } = await submitted('wait');
+      expect(answer.body.holdfast).toMatchObject({
+        home: 'aws',
+        unprotected: true,
+        waiting: 'no site that may serve its model is active: aws',
+      });
+    });
+
+    test('or is refused, with nothing accepted', async () => {
+      const { world, answer } = await submitted('fail');
+      expect(answer).toMatchObject({ status: 503, body: { error: { code: 'no_permitted_home' } } });
+      expect(await acceptedBatches(world)).toEqual([]);
+      expect(await world.keys('azure', 't/acme/batches/')).toEqual([]);
+    });
   });
 
   test('a plan pointer that cannot be sent does not cost the receipt', async () => {

@@ -8,6 +8,7 @@ import type { ApiEnv } from '../../../shared/api/env.ts';
 import { type ApiOptions, createApi } from '../../../shared/api/index.ts';
 import { createApiKey, type NewApiKey } from '../../../shared/api/keys.ts';
 import type { ApiCore } from '../../../shared/api/placement.ts';
+import type { ModelEntry } from '../../../shared/core.ts';
 import type { ControlEntry, Publication, SiteState } from '../../../shared/journal/facts.ts';
 import { factBytes, noUsage } from '../../../shared/journal/facts.ts';
 import { sha256 } from '../../../shared/journal/json.ts';
@@ -37,6 +38,8 @@ export interface World {
   clock: ManualClock;
   hands: Record<'aws' | 'azure' | 'witness', SiteHand>;
   control: { entry: ControlEntry };
+  /** What the model map says of any alias. */
+  models: { entry: ModelEntry | undefined };
   logged: { event: string; fields: Record<string, unknown> }[];
   /** The core as a process of `self` has it. */
   core(self: 'aws' | 'azure', settings?: Partial<Settings>): ApiCore;
@@ -66,6 +69,7 @@ export function createWorld(): World {
   const sites = new Map(made.filter(([id]) => id !== 'witness').map(([id, { site }]) => [id, site as Site]));
   const { journal, state } = made[2]![1].site;
   const control = { entry: controlEntry({ aws: 'active', azure: 'active' }) };
+  const models: World['models'] = { entry: undefined };
   const core = (self: 'aws' | 'azure', settings: Partial<Settings> = {}): ApiCore => ({
     self,
     sites,
@@ -76,12 +80,16 @@ export function createWorld(): World {
     log,
     settings: { ...defaultSettings, ...settings },
     control: { current: async () => control.entry },
-    models: { sitesFor: (alias) => (alias === 'only-aws' ? ['aws'] : alias === 'm' ? ['aws', 'azure'] : []) },
+    models: {
+      sitesFor: (alias) => (alias === 'only-aws' ? ['aws'] : alias === 'm' ? ['aws', 'azure'] : []),
+      entryOf: () => models.entry,
+    },
   });
   return {
     clock,
     hands,
     control,
+    models,
     logged,
     core,
     api: (self, options = {}, settings = {}) =>

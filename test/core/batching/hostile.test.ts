@@ -219,7 +219,7 @@ describe('a packed call', () => {
     for (const rows of ends)
       expect(rows.filter((row) => row.outcome === 'answered' && row.status === 200)).toHaveLength(63);
     // Both runs at once: two poisoned lines among 128.
-    expect(calls).toBeLessThanOrEqual(2 * 2 * 7 + 4);
+    expect(calls).toBeLessThanOrEqual(2 * 2 * 7 + 8);
   });
 
   test('F14 that is refused whatever is in it is not halved down to every line: a canary says that it is no line’s fault', async () => {

@@ -9,6 +9,7 @@ import { run } from '../../../cli/program.ts';
 import type { InMemoryObjectStore } from '../../../local/in-memory/object-store.ts';
 import { createApi } from '../../../shared/api/index.ts';
 import { createApiKey } from '../../../shared/api/keys.ts';
+import type { ModelCheck } from '../../../shared/api/ops-models.ts';
 import { inputLines, World } from '../../support/world.ts';
 
 export const secret = 'hf_test_operator';
@@ -29,6 +30,8 @@ export type Fate = 'loseReply' | 'reset' | Response | undefined;
 export class Clouds {
   readonly world = new World();
   readonly seen: Seen[] = [];
+  /** How a cloud's models answer when they are checked. */
+  checkModel: (cloud: Cloud, alias: string) => Promise<ModelCheck | undefined> = async () => undefined;
   /** Asked about every request. */
   fate: (seen: Seen) => Fate = () => undefined;
   readonly url: Record<Cloud, string> = { aws: '', azure: '' };
@@ -77,6 +80,7 @@ export class Clouds {
       downloadFrom: async (key: string) => `${storeUrl}/${key}`,
     };
     const api = createApi(this.world.core(cloud), {
+      checkModel: (alias) => this.checkModel(cloud, alias),
       bodyBytesMax: cloud === 'aws' ? 4_500_000 : 210 * 1024 * 1024,
       cors: { origins: [] },
       version: '0.0.0-test',

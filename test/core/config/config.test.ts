@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { backendFor, type Environment, modelCatalog, resolveConfig } from '../../../shared/config/index.ts';
 import type { ConfigError } from '../../../shared/errors.ts';
+import type { Endpoint } from '../../../shared/journal/facts.ts';
 import { defaultSettings } from '../../../shared/settings.ts';
 import { environment, source } from './support.ts';
 
@@ -32,6 +33,9 @@ function having(path: string, value: unknown): any {
   else at[last] = value;
   return config;
 }
+
+/** What a backend says that names no limits and no price. */
+const unsaid = { kind: 'openai', identity: null, family: null, limits: {}, price: null };
 
 describe('a configuration that holds', () => {
   const config = resolveConfig(source(), environment);
@@ -85,15 +89,14 @@ describe('a configuration that holds', () => {
       },
       models: {
         small: {
-          policy: 'equivalent',
-          aws: {
-            kind: 'openai',
-            name: 'aws',
-            url: 'https://models.example/v1',
-            model: 'small-8b',
-            apiKey: 'model-key',
-          },
-          azure: { kind: 'openai', name: 'vllm', url: 'http://10.0.0.7:8000/v1', model: null, apiKey: null },
+          // `equivalent` was its name once.
+          policy: 'any',
+          clouds: ['aws', 'azure'],
+          placement: 'weights',
+          weights: null,
+          unplaced: 'wait',
+          aws: { ...unsaid, name: 'aws', url: 'https://models.example/v1', model: 'small-8b', apiKey: 'model-key' },
+          azure: { ...unsaid, name: 'vllm', url: 'http://10.0.0.7:8000/v1', model: null, apiKey: null },
         },
       },
       health: {
@@ -134,9 +137,9 @@ describe('a configuration that holds', () => {
       HOLDFAST_AWS_MODEL_URL: 'http://127.0.0.1:4120/v1/',
       HOLDFAST_AWS_MODEL_KEY: 'k',
     });
-    expect(models['*']).toEqual({
-      policy: 'equivalent',
-      aws: { kind: 'openai', name: 'aws', url: 'http://127.0.0.1:4120/v1', model: null, apiKey: 'k' },
+    expect(models['*']).toMatchObject({
+      policy: 'any',
+      aws: { ...unsaid, name: 'aws', url: 'http://127.0.0.1:4120/v1', model: null, apiKey: 'k' },
     });
     expect(models.small).toBeDefined();
   });
@@ -224,8 +227,53 @@ describe('a configuration that does not hold is refused with key, value and rule
     ['settings/chunks/text/bytesMax', 1024, 'settings.chunks.text.bytesMax: 1024 must be at least 4194304'],
     ['settings/chunks/text/linesmax', 5, "settings.chunks.text: unknown key 'linesmax' (did you mean 'linesMax'?)"],
     ['settings/leaseSeconds', 5, /^settings: unknown key 'leaseSeconds' \(there is: intake, .*leaseMs/ as never],
-    ['models/small/aws/kind', 'bedrock', 'models.small.aws.kind: "bedrock" must be \'openai\''],
-    ['models/small/gcp', {}, "models.small: unknown key 'gcp' (there is: policy, aws, azure)"],
+    [
+      'models/small/aws/kind',
+      'vertex',
+      "models.small.aws.kind: \"vertex\" must be 'openai' or 'azure-openai' or 'bedrock-openai' or 'bedrock'",
+    ],
+    [
+      'models/small/gcp',
+      {},
+      "models.small: unknown key 'gcp' (there is: policy, clouds, placement, weights, unplaced, aws, azure)",
+    ],
+    [
+      'models/small/aws/region',
+      'us-east-1',
+      /^models.small.aws: unknown key 'region' \(there is: kind, name, model, / as never,
+    ],
+    ['models/small/aws', { kind: 'bedrock', model: 'amazon.nova-lite-v1:0' }, 'models.small.aws.region: is required'],
+    [
+      'models/small/policy',
+      'same',
+      "models.small.policy: \"same\" must be 'same_model' or 'same_family' or 'any' or 'equivalent'",
+    ],
+    ['models/small/clouds', ['gcp'], "models.small.clouds.0: \"gcp\" must be 'aws' or 'azure'"],
+    ['models/small/clouds', ['aws', 'aws'], 'models.small.clouds: a list must not name a cloud twice'],
+    [
+      'models/small',
+      { clouds: ['azure'], aws: { url: 'http://x/v1' } },
+      'models.small.clouds: a list must name a cloud that has a backend here, or nothing serves the model',
+    ],
+    ['models/small/weights', { aws: 101 }, 'models.small.weights.aws: 101 must be at most 100'],
+    [
+      'models/small/weights',
+      {},
+      'models.small.weights: an object must be more than 0 for a cloud that serves the model',
+    ],
+    [
+      'models/small/aws/limits',
+      { tokensPerMinute: 0 },
+      'models.small.aws.limits.tokensPerMinute: 0 must be at least 1',
+    ],
+    [
+      'models/small/aws/limits',
+      { tpm: 1 },
+      /^models.small.aws.limits: unknown key 'tpm' \(there is: requestsPerMinute, tokensPerMinute, concurrencyMax/ as never,
+    ],
+    ['models/small/aws/price', { input: -1 }, 'models.small.aws.price.input: -1 must be at least 0'],
+    ['models/small/aws/price', { input: '0.15' }, 'models.small.aws.price.input: "0.15" must be a number'],
+    ['models/small/aws/price', { output: 1 }, 'models.small.aws.price.input: is required'],
     ['cors/origins', ['https://x.example/'], 'cors.origins.0: "https://x.example/" must be an origin or *'],
     ['webhooks/acme/secretEnv', undefined, 'webhooks.acme.secretEnv: is required'],
     [
@@ -303,6 +351,111 @@ describe('the model map', () => {
     expect(backendFor(config, 'azure', 'small')).toMatchObject({ name: 'vllm', model: 'small' });
     expect(backendFor(config, 'aws', 'never-named')).toMatchObject({ url: 'http://any/v1', model: 'never-named' });
     expect(backendFor(config, 'azure', 'never-named')).toBeUndefined();
+  });
+});
+
+describe('who may stand in for whom', () => {
+  const sites = (entry: object, endpoint: Endpoint = '/v1/chat/completions') => {
+    const config = having('models/m', entry);
+    return modelCatalog(resolveConfig(config, environment)).sitesFor('m', endpoint);
+  };
+  const a = { url: 'http://a/v1' };
+  const b = { url: 'http://b/v1' };
+
+  test.each<[string, object, string[]]>([
+    ['same_model, and nothing is said', { aws: a, azure: b }, ['aws', 'azure']],
+    ['same_model of one name', { aws: { ...a, identity: 'x' }, azure: { ...b, identity: 'x' } }, ['aws', 'azure']],
+    ['same_model of two names', { aws: { ...a, identity: 'x' }, azure: { ...b, identity: 'y' } }, ['aws']],
+    ['same_model, one alone is named', { aws: { ...a, identity: 'x' }, azure: b }, ['aws']],
+    [
+      'same_model of one family',
+      { aws: { ...a, identity: 'x', family: 'f' }, azure: { ...b, identity: 'y', family: 'f' } },
+      ['aws'],
+    ],
+    [
+      'same_family of one family',
+      { policy: 'same_family', aws: { ...a, identity: 'x', family: 'f' }, azure: { ...b, identity: 'y', family: 'f' } },
+      ['aws', 'azure'],
+    ],
+    [
+      'same_family of one model in two families',
+      { policy: 'same_family', aws: { ...a, identity: 'x', family: 'f' }, azure: { ...b, identity: 'x', family: 'g' } },
+      ['aws', 'azure'],
+    ],
+    [
+      'same_family of two',
+      { policy: 'same_family', aws: { ...a, family: 'f' }, azure: { ...b, family: 'g' } },
+      ['aws'],
+    ],
+    ['any', { policy: 'any', aws: { ...a, identity: 'x' }, azure: { ...b, identity: 'y' } }, ['aws', 'azure']],
+    [
+      'two models, and azure goes first',
+      { clouds: ['azure', 'aws'], aws: { ...a, identity: 'x' }, azure: { ...b, identity: 'y' } },
+      ['azure'],
+    ],
+    ['residency', { clouds: ['azure'], aws: a, azure: b }, ['azure']],
+  ])('%s', (_, entry, expected) => {
+    expect(sites(entry)).toEqual(expected);
+  });
+
+  test.each<[Endpoint, string[]]>([
+    ['/v1/chat/completions', ['aws', 'azure']],
+    ['/v1/embeddings', ['aws']],
+    ['/v1/responses', ['azure']],
+  ])('a kind of backend that does not have %s does not count for it', (endpoint, expected) => {
+    const region = 'us-east-1';
+    const entry = { aws: { kind: 'bedrock', region }, azure: { kind: 'bedrock-openai', region } };
+    expect(sites(entry, endpoint)).toEqual(expected);
+  });
+
+  test('a cloud that may not serve an alias has no backend for it', () => {
+    const config = resolveConfig(having('models/m', { clouds: ['azure'], aws: a, azure: b }), environment);
+    expect(backendFor(config, 'aws', 'm')).toBeUndefined();
+    expect(backendFor(config, 'azure', 'm')).toMatchObject({ url: 'http://b/v1' });
+  });
+});
+
+describe('what the map says of an alias', () => {
+  const shown = (backend: object) => {
+    const { entryOf } = modelCatalog(resolveConfig(having('models/m', { aws: backend }), environment));
+    return entryOf!('m')!.backends[0]!;
+  };
+  const region = 'eu-west-1';
+
+  test.each<[string, object, string]>([
+    ['an OpenAI server', { url: 'http://a/v1' }, 'http://a/v1'],
+    ['Azure', { kind: 'azure-openai', url: 'https://r.openai.azure.com/' }, 'https://r.openai.azure.com/openai/v1'],
+    [
+      'Bedrock, OpenAI protocol',
+      { kind: 'bedrock-openai', region },
+      'https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1',
+    ],
+    ['Bedrock', { kind: 'bedrock', region }, 'https://bedrock-runtime.eu-west-1.amazonaws.com'],
+  ])('the address of %s', (_, backend, address) => {
+    expect(shown(backend).address).toBe(address);
+  });
+
+  test.each<[string, number | undefined]>([
+    ['amazon.titan-embed-text-v2:0', 1],
+    ['eu.cohere.embed-v4:0', 96],
+    ['amazon.nova-lite-v1:0', undefined],
+  ])('inputs of a call that %s takes are known without being said', (model, inputsMax) => {
+    expect(shown({ kind: 'bedrock', region, model }).limits.inputsMax).toBe(inputsMax);
+    expect(shown({ kind: 'bedrock', region, model, limits: { inputsMax: 7 } }).limits.inputsMax).toBe(7);
+  });
+
+  test('cached input costs what input costs, unless the map says otherwise', () => {
+    expect(shown({ url: 'http://a/v1', price: { input: 2, output: 8 } }).price).toEqual({
+      input: 2,
+      output: 8,
+      cachedInput: 2,
+    });
+    expect(shown({ url: 'http://a/v1' }).price).toBeNull();
+  });
+
+  test('no secret is shown', () => {
+    const keyed = shown({ url: 'http://a/v1', apiKeyEnv: 'MODEL_KEY' });
+    expect(JSON.stringify(keyed)).not.toContain(environment.MODEL_KEY);
   });
 });
 

@@ -162,7 +162,8 @@ describe('choosing results', () => {
         const expected = chosen.map(({ from, line }) =>
           written.find(({ key }) => key === from)!.object.rows.find((row) => row.line === line),
         );
-        expect(rows).toEqual(expected);
+        expect(rows.map(({ row }) => row)).toEqual(expected);
+        for (const [i, { by }] of rows.entries()) expect(chosen[i]!.from).toContain(`-${by.site}-`);
       }),
     );
   });

@@ -77,6 +77,15 @@ function written(rows: ResultRow[], by: Partial<Parameters<typeof resultBytes>[0
   return { key: resultKey(tenant, batch, made.name), bytes: made.bytes };
 }
 
+test('F17: a result of before clouds were written down is read, and one that names its cloud keeps it', () => {
+  const row = answer(0, 'hello') as Extract<ResultRow, { outcome: 'answered' }>;
+  const named = { ...row, servedBy: { ...row.servedBy, cloud: 'aws' as const } };
+  for (const one of [row, named]) {
+    const { key, bytes } = written([one], { lines: 1 });
+    expect(parseResult(key, bytes)).toMatchObject({ rows: [one] });
+  }
+});
+
 describe('hostile facts (FAULTS section 3)', () => {
   const hostile: [string, string, string][] = [
     ['5,000 nested arrays', '['.repeat(5_000) + ']'.repeat(5_000), 'hostile'],

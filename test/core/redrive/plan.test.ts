@@ -97,10 +97,9 @@ describe('what is redriven', () => {
       acceptance: { home: 'aws' },
       manifest: { boundTo: null },
     } as unknown as Parameters<typeof placeOf>[0];
-    expect(placeOf(view, dispatches, { ...fenced, sites: { ...fenced.sites, aws: entry.sites.aws! } }).owner).toBe(
-      'aws',
-    );
-    expect(placeOf(view, dispatches, fenced)).toEqual({ owner: 'azure', isMoved: false });
+    const unfenced = { ...fenced, sites: { ...fenced.sites, aws: entry.sites.aws! } };
+    expect(placeOf(view, dispatches, unfenced, undefined).owner).toBe('aws');
+    expect(placeOf(view, dispatches, fenced, undefined)).toEqual({ owner: 'azure', isMoved: false, isWaiting: false });
   });
 });
 

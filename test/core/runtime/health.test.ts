@@ -3,6 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { freshGet, observeDeps } from '../../../runtime/health.ts';
 import type { HoldfastConfig } from '../../../shared/config/index.ts';
+import { plainBackend, plainModel } from '../../../shared/config/models-schema.ts';
+import { noConnectors } from '../../support/models.ts';
 
 describe('looks over the network', () => {
   let server: Server;
@@ -32,8 +34,8 @@ describe('looks over the network', () => {
       sites: { aws: { cloud: 'aws', api: `${base}/v1` }, azure: { cloud: 'azure', api: null } },
       models: {
         '*': {
-          policy: 'same_model',
-          aws: { kind: 'openai', name: 'aws', url: `${base}/v1`, model: null, apiKey: null },
+          ...plainModel,
+          aws: plainBackend('aws', `${base}/v1`, null),
         },
       },
     }) as unknown as HoldfastConfig;
@@ -41,7 +43,7 @@ describe('looks over the network', () => {
 
   test('the front door is asked at /healthz, each time over a connection of its own', async () => {
     status = 200;
-    const deps = observeDeps(config(), 'aws', 'aws');
+    const deps = observeDeps(config(), 'aws', 'aws', noConnectors);
     await deps.fetchHealth!('aws', signal);
     await deps.fetchHealth!('aws', signal);
     expect(asked.map(({ url }) => url)).toEqual(['/healthz', '/healthz']);
@@ -51,7 +53,7 @@ describe('looks over the network', () => {
 
   test('a front door that answers 503 is not well, a neutral place that does is there', async () => {
     status = 503;
-    const deps = observeDeps(config(), 'aws', 'aws');
+    const deps = observeDeps(config(), 'aws', 'aws', noConnectors);
     await expect(deps.fetchHealth!('aws', signal)).rejects.toMatchObject({ code: 'server_error' });
     await deps.reachReference(base, signal);
   });
@@ -70,7 +72,7 @@ describe('looks over the network', () => {
     [500, 'server_error'],
   ])('a model that answers %i is told as %s', async (answer, code) => {
     status = answer;
-    const deps = observeDeps(config(), 'aws', 'aws');
+    const deps = observeDeps(config(), 'aws', 'aws', noConnectors);
     const look = deps.probeModel!('aws', { alias: 'm', endpoint: '/v1/chat/completions' }, signal);
     if (code === undefined) await look;
     else await expect(look).rejects.toMatchObject({ code });
@@ -78,9 +80,9 @@ describe('looks over the network', () => {
   });
 
   test('no canary is run where no alias is served by every cloud', () => {
-    expect(observeDeps(config(), 'aws', 'aws').canary).toBeUndefined();
+    expect(observeDeps(config(), 'aws', 'aws', noConnectors).canary).toBeUndefined();
     const both = config();
-    Object.assign(both.models['*']!, { azure: { url: base } });
-    expect(observeDeps(both, 'aws', 'aws').canary?.model).toBe('canary');
+    Object.assign(both.models['*']!, { azure: plainBackend('azure', base, null) });
+    expect(observeDeps(both, 'aws', 'aws', noConnectors).canary?.model).toBe('canary');
   });
 });

@@ -165,4 +165,36 @@ describe('the configuration file', () => {
     if (text !== undefined) await writeFile(path, text);
     await expect(readConfig(folder, { ...environment, HOLDFAST_CONFIG: path })).rejects.toThrow(message);
   });
+
+  test('each error names file, line, key, value and rule', async () => {
+    const path = join(folder, 'wrong.yaml');
+    const lines = [
+      'sites: # two are needed',
+      '  aws: { cloud: aws }',
+      'witness: null',
+      'models:',
+      '  gpt-4.1:',
+      '    polcy: any',
+      '    azure:',
+      '      kind: bedrok',
+      '  "*":',
+      '    clouds: [aws, gcp]',
+      '    aws:',
+      '      url: http://x/v1',
+      '      limits:',
+      '        tokensPerMinute: 0',
+    ];
+    await writeFile(path, lines.join('\n'));
+    const error = await readConfig(folder, { ...environment, HOLDFAST_CONFIG: path }).catch((thrown) => thrown);
+    const said = (error.message as string).split('\n').map((line) => line.trim().replace(path, 'FILE'));
+    expect(said).toEqual(
+      expect.arrayContaining([
+        'FILE:2: sites.aws.region: is required',
+        "FILE:6: models.gpt-4.1: unknown key 'polcy' (did you mean 'policy'?)",
+        "FILE:8: models.gpt-4.1.azure.kind: \"bedrok\" must be 'openai' or 'azure-openai' or 'bedrock-openai' or 'bedrock'",
+        "FILE:10: models.*.clouds.1: \"gcp\" must be 'aws' or 'azure'",
+        'FILE:14: models.*.aws.limits.tokensPerMinute: 0 must be at least 1',
+      ]),
+    );
+  });
 });

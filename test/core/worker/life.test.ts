@@ -7,6 +7,13 @@ import { inputLines, retried, World } from '../../support/world.ts';
 
 type Placed = { tenant: string; batch: string };
 
+interface OutputLine {
+  custom_id: string;
+  response: { status_code: number } | null;
+  error: unknown;
+  holdfast?: object;
+}
+
 /** Every line of an output or error file, read from one site alone. */
 async function fileLines(world: World, site: 'aws' | 'azure', tenant: string, file: Publication['output']) {
   if (file === null) return [];
@@ -16,7 +23,7 @@ async function fileLines(world: World, site: 'aws' | 'azure', tenant: string, fi
     .toString('utf8')
     .trimEnd()
     .split('\n')
-    .map((line) => JSON.parse(line) as { custom_id: string; response: { status_code: number } | null; error: unknown });
+    .map((line) => JSON.parse(line) as OutputLine);
 }
 
 async function outcome(world: World, placed: Placed, site: 'aws' | 'azure' = 'aws') {
@@ -47,6 +54,10 @@ describe('life of a batch', () => {
       expect((await world[site].state.list(openKey(placed.tenant, placed.batch))).entries).toEqual([]);
     }
     expect([...world.asked.values()]).toEqual(Array(23).fill(1));
+    const { output } = await outcome(world, placed);
+    const attempt = expect.stringMatching(/^[0-9a-f]{32}$/);
+    for (const { holdfast } of output)
+      expect(holdfast).toEqual({ site: 'aws', cloud: 'aws', backend: 'fake', model: 'm-1', epoch: 1, attempt });
     expect(await world.publication('aws', placed)).toEqual(await world.publication('azure', placed));
     expect(world.called.map(({ batch }) => batch)).toEqual([placed.batch]);
     expect(await world.azure.work.depth()).toMatchObject({ visible: 0, inFlight: 0, delayed: 0 });

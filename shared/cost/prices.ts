@@ -1,0 +1,50 @@
+/**
+ * List prices of what carries a batch besides its models, in US dollars: us-east-1 and East US, without free allowances,
+ * contracts or taxes. One place, one date: whoever doubts a number of `holdfast cost` looks here.
+ */
+export const pricesAsOf = '2026-11';
+export const pricesRegion = { aws: 'us-east-1', azure: 'eastus' } as const;
+
+export type Cloud = 'aws' | 'azure';
+
+/** What is counted. Calls are priced a million, bytes a gigabyte (10⁹). */
+export const operations = ['store_write', 'store_read', 'queue_call', 'function_call', 'bytes_to_other_cloud'] as const;
+export type Operation = (typeof operations)[number];
+
+const million = 1e6;
+const gigabyte = 1e9;
+
+/** Dollars for one call, or one byte. */
+export const unitPrices: Readonly<Record<Cloud, Readonly<Record<Operation, number>>>> = {
+  aws: {
+    // PUT, COPY, POST, LIST / GET, S3 Standard. @source https://aws.amazon.com/s3/pricing/ 2026-11
+    store_write: 5 / million,
+    store_read: 0.4 / million,
+    // Standard queues; a request carries up to ten messages. @source https://aws.amazon.com/sqs/pricing/ 2026-11
+    queue_call: 0.4 / million,
+    // Requests; the time that they take is not in here. @source https://aws.amazon.com/lambda/pricing/ 2026-11
+    function_call: 0.2 / million,
+    // Out to the internet, first 10 TB a month. @source https://aws.amazon.com/ec2/pricing/on-demand/#Data_Transfer 2026-11
+    bytes_to_other_cloud: 0.09 / gigabyte,
+  },
+  azure: {
+    // Block blobs, hot, LRS. @source https://azure.microsoft.com/pricing/details/storage/blobs/ 2026-11
+    store_write: 5 / million,
+    store_read: 0.4 / million,
+    // Standard, beyond the 13 million that come with the base charge. @source https://azure.microsoft.com/pricing/details/service-bus/ 2026-11
+    queue_call: 0.8 / million,
+    // Consumption plan; the time that they take is not in here. @source https://azure.microsoft.com/pricing/details/functions/ 2026-11
+    function_call: 0.2 / million,
+    // Internet egress, first 10 TB a month. @source https://azure.microsoft.com/pricing/details/bandwidth/ 2026-11
+    bytes_to_other_cloud: 0.087 / gigabyte,
+  },
+};
+
+/** What no fact tells, and so stands in no sum. */
+export const notCounted = [
+  'time of functions',
+  'listing, sweeping and probing, which all batches share',
+  'empty receives, and messages that were delivered again',
+  'storage by the month',
+  'tokens of calls that were refused, cut off or failed: no provider reports them',
+] as const;
