@@ -9,8 +9,12 @@ export default {
     ],
   },
   testMatch: ['<rootDir>/test/**/*.test.ts', '<rootDir>/local/**/*.test.ts'],
-  // Whole outages take hours: `npm run outages` runs them all, the gate some.
-  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/e2e/outages/[^/]+$'],
+  // Whole outages and simulations take hours: `npm run outages` and `npm run simulation` run them all, the gate some.
+  testPathIgnorePatterns: [
+    '/node_modules/',
+    '<rootDir>/test/e2e/outages/[^/]+$',
+    '<rootDir>/test/simulation/(scenarios|mistakes|crash-points|seeds)\\.test\\.ts$',
+  ],
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.serverless/'],
   // A safety net, not a measure: the slowest of them moves hundreds of megabytes on a machine that may be busy.
   testTimeout: 240_000,

@@ -156,7 +156,7 @@ export function objectStoreConformance(name: string, factory: StoreFactory, gaps
 
       testUnless('memory', 'holds at most 32 MiB of a large stream, and as little when it is read back', async () => {
         const { store, key } = at('stream-memory');
-        const total = 96 * MiB;
+        const total = 64 * MiB;
         const before = liveBufferBytes();
         let peak = 0;
         const watched = async function* () {

@@ -1,10 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { runCampaign } from '../../local/simulator/campaign.ts';
-import type { Knobs } from '../../local/simulator/knobs.ts';
-import { simulate } from '../../local/simulator/run.ts';
+import { short } from './seeds.ts';
 
-/** Short runs: what a seed does in a day it tries here in minutes. */
-const short: Partial<Knobs> = { hours: 0.12, tickMs: 60_000, batches: 2, linesMax: 6, chunkLines: 3, observer: false };
 /** In groups, so that none takes long. */
 const groups = 10;
 const seedsInGroup = 30;
@@ -44,12 +41,4 @@ test.each(Array.from({ length: groups }, (_, group) => [1 + group * seedsInGroup
 
 test('all these seeds together met what they had to meet', () => {
   expect(everyday.filter((point) => !(point in reachedByAll))).toEqual([]);
-});
-
-test('a seed run twice: the same trace, byte for byte; another seed: another one', async () => {
-  const run = (seed: string) => simulate({ seed, knobs: { ...short, hours: 0.3, batches: 4 }, keepTrace: 100_000 });
-  const [first, again, other] = [await run('11'), await run('11'), await run('12')];
-  expect(again.trace).toEqual(first.trace);
-  expect(again.hash).toBe(first.hash);
-  expect(other.hash).not.toBe(first.hash);
 });
