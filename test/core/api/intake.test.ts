@@ -127,6 +127,7 @@ describe('accepting a batch', () => {
         waiting: null,
         answered_by: {},
         repeats: null,
+        superseded: [],
       },
     });
     await assertPromise(world, file);
