@@ -51,7 +51,8 @@ describe('a file of 200 MB and 50,000 lines is taken, planned and cancelled in b
     });
   }, 120_000);
 
-  test.each(clouds)(
+  // Azure takes the same form from `holdfast submit` as from the openai client, so once is enough.
+  test.each(['aws'] as const)(
     '%s, by holdfast submit',
     async (cloud) => {
       await takesPlansAndCancels(cloud, async () => {
@@ -67,7 +68,7 @@ describe('a file of 200 MB and 50,000 lines is taken, planned and cancelled in b
         ]);
         expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
         const answer = JSON.parse(stdout);
-        expect(answer.upload).toMatchObject({ cloud, bytes: file.bytes, way: cloud === 'aws' ? 'presigned' : 'form' });
+        expect(answer.upload).toMatchObject({ cloud, bytes: file.bytes, way: 'presigned' });
         return answer.batch.id;
       });
     },
