@@ -9,6 +9,7 @@ import { addFault } from './commands/fault.ts';
 import { addObserve } from './commands/observe.ts';
 import { addResults } from './commands/results.ts';
 import { addRunbook } from './commands/runbook.ts';
+import { addSimulate } from './commands/simulate.ts';
 import { addStatus } from './commands/status.ts';
 import { addSubmit } from './commands/submit.ts';
 import { addUp } from './commands/up.ts';
@@ -64,6 +65,7 @@ export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
     addControl,
     addObserve,
     addRunbook,
+    addSimulate,
     addDemo,
   ])
     add(maker);
