@@ -13,6 +13,7 @@ export default {
   testPathIgnorePatterns: [
     '/node_modules/',
     '<rootDir>/test/e2e/outages/[^/]+$',
+    '<rootDir>/test/simulation/(plan|registers)/',
     '<rootDir>/test/simulation/(scenarios|mistakes|crash-points|seeds)\\.test\\.ts$',
   ],
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.serverless/'],

@@ -7,6 +7,8 @@ import type { ScenarioReport } from '../../local/simulator/scenario-run.ts';
 import type { CommandMaker, Context, Flags } from '../command.ts';
 import { CliError, type ExitCode, exitCodes } from '../exit.ts';
 import { joined, type Text, text } from '../text.ts';
+import { addPlanOptions, planConfigOf, planExamples, simulatePlan } from './simulate-plan.ts';
+import { simulateRegisters } from './simulate-registers.ts';
 
 export interface SimulateConfig {
   first: number;
@@ -34,6 +36,8 @@ export function addSimulate(maker: CommandMaker): void {
       'holdfast simulate --seed 4711 --trace',
       'holdfast simulate --scenario ../shared/scenarios.yaml',
       'holdfast simulate --seed 1 --seeds 10000 --hours 24 --json',
+      'holdfast simulate --registers',
+      ...planExamples,
     ])
     .option('--seed <number>', 'first seed', '1')
     .option('--seeds <count>', 'how many seeds, one after the other (default: 20, or 1 where --seed is given)')
@@ -43,9 +47,17 @@ export function addSimulate(maker: CommandMaker): void {
     )
     .option('--keep <positions>', 'of the drawn faults only these happen, as a failing run prints them: 0,3,4')
     .option('--scenario <name|file>', 'outages of a file of the form dr-scenario/1, or one of ours by name')
-    .option('--trace', 'print everything that happens, on stderr')
+    .option('--registers', 'search the registers by themselves, every schedule within bounds')
     .option('--require-reach', `fail if a point was never reached (always from ${reachSeeds} seeds on)`);
-  maker.action(command, (_args, flags) => resolve(flags), simulate);
+  addPlanOptions(command);
+  maker.action(
+    command,
+    (_args, flags) => ({ plan: planConfigOf(flags), registers: flags.registers === true, seeds: resolve(flags) }),
+    ({ plan, registers, seeds }, context) => {
+      if (plan !== undefined) return simulatePlan(plan, context);
+      return registers ? simulateRegisters(context) : simulate(seeds, context);
+    },
+  );
 }
 
 function resolve(flags: Flags): SimulateConfig {

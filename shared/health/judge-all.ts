@@ -162,9 +162,16 @@ function ailments(site: SiteId, input: JudgeInput): { causes: Set<Cause>; models
   };
 }
 
+/**
+ * Models that somebody who is believed holds ill at a site, or has just seen fail there. The one look counts, too: of two
+ * clouds that lose their vendor at once one monitor judges a few seconds before the other, and must not move work there.
+ */
 function modelsByOthers(site: SiteId, others: readonly SeenObservation[]): string[] {
-  return others
-    .filter(({ stale, observation }) => !stale && observation.trustsItself)
-    .flatMap(({ observation }: { observation: Observation }) => observation.verdicts)
-    .flatMap((verdict) => (verdict.site === site ? verdict.models : []));
+  const heard = others.filter(({ stale, observation }) => !stale && observation.trustsItself);
+  return heard.flatMap(({ observation: { verdicts, readings = [] } }: { observation: Observation }) => [
+    ...verdicts.flatMap((verdict) => (verdict.site === site ? verdict.models : [])),
+    ...readings.flatMap((one) =>
+      one.site === site && one.signal === 'model' && one.outcome === 'failed' ? (one.subject ?? []) : [],
+    ),
+  ]);
 }

@@ -1,7 +1,8 @@
-import type { Chunk, Endpoint, Plan, ValidationError } from '../journal/facts.ts';
+import type { Endpoint, Plan, ValidationError } from '../journal/facts.ts';
 import { factVersion } from '../journal/facts.ts';
 import { batchLinesMax, validationErrorsMax } from '../limits.ts';
 import type { ChunkLimits } from '../settings.ts';
+import { ChunkCutter } from './cut.ts';
 import { type InputLine, isBlank, type LineFault, LineSplitter, parseRequestLine } from './input.ts';
 
 /** What a plan is made from, besides the bytes. */
@@ -14,11 +15,6 @@ export interface PlanInput {
   knowsModel(alias: string): boolean;
 }
 
-/** Tokens of a request, from its bytes: about four bytes each in English. Only for cutting chunks. */
-export function estimateTokens(bytes: number): number {
-  return Math.ceil(bytes / 4);
-}
-
 /**
  * Validates an input file and cuts it into chunks, in one pass and in memory that does not grow with the file (but for
  * the `custom_id`s, which must be compared). A pure function of the bytes and the settings: whoever plans, whichever
@@ -29,8 +25,7 @@ export class PlanBuilder {
   #splitter: LineSplitter;
   #customIds = new Set<string>();
   #errors: ValidationError[] = [];
-  #chunks: Chunk[] = [];
-  #open: Chunk | undefined;
+  readonly #cutter: ChunkCutter;
   #model: string | undefined;
   #lines = 0;
   /** First of a run of blank lines, 1-based: allowed at the end of a file, an error elsewhere. */
@@ -38,6 +33,7 @@ export class PlanBuilder {
 
   constructor(input: PlanInput) {
     this.#input = input;
+    this.#cutter = new ChunkCutter(input.limits);
     this.#splitter = new LineSplitter((line) => this.#take(line));
   }
 
@@ -52,7 +48,7 @@ export class PlanBuilder {
 
   finish(): Plan {
     if (!this.isDecided) this.#splitter.finish();
-    this.#closeChunk();
+    const chunks = this.#cutter.finish();
     if (this.#lines > batchLinesMax)
       this.#errors.unshift({
         code: 'too_many_tasks',
@@ -71,7 +67,7 @@ export class PlanBuilder {
       settings: { chunkLinesMax: linesMax, chunkTokensMax: tokensMax, chunkBytesMax: bytesMax },
       lines: Math.min(this.#lines, batchLinesMax),
       model: this.#model ?? null,
-      chunks: this.#errors.length > 0 ? [] : this.#chunks,
+      chunks: this.#errors.length > 0 ? [] : chunks,
       errors: this.#errors.slice(0, validationErrorsMax),
     };
   }
@@ -90,7 +86,7 @@ export class PlanBuilder {
     this.#lines += 1;
     if (this.#lines > batchLinesMax) return;
     const fault = this.#check(line);
-    if (fault === undefined) this.#cut(line);
+    if (fault === undefined) this.#cutter.add(line);
     else this.#refuse(fault.code, fault.param, fault.message, number);
   }
 
@@ -108,27 +104,6 @@ export class PlanBuilder {
     }
     if (this.#model === model) return undefined;
     return { code: 'model_mismatch', param: 'body.model', message: 'All lines of a batch must name the same model.' };
-  }
-
-  #cut(line: InputLine): void {
-    const bytes = line.end - line.offset;
-    const tokens = estimateTokens(bytes);
-    const { linesMax, tokensMax, bytesMax } = this.#input.limits;
-    const open = this.#open;
-    if (
-      open !== undefined &&
-      (open.lines >= linesMax || open.tokens + tokens > tokensMax || open.length + bytes > bytesMax)
-    )
-      this.#closeChunk();
-    this.#open ??= { offset: line.offset, length: 0, firstLine: line.index, lines: 0, tokens: 0 };
-    this.#open.length += bytes;
-    this.#open.lines += 1;
-    this.#open.tokens += tokens;
-  }
-
-  #closeChunk(): void {
-    if (this.#open !== undefined) this.#chunks.push(this.#open);
-    this.#open = undefined;
   }
 
   #refuse(code: string, param: string | null, message: string, line: number): void {

@@ -258,6 +258,21 @@ describe('second opinions', () => {
     expect(other.of('aws').causes).toEqual(['model-down']);
   });
 
+  test('F44 the model vendor behind both clouds is down, and the other monitor is a tick behind: common cause', () => {
+    const behind = (outcome: Reading['outcome']) => {
+      const word = wordOf('azure');
+      const look: Reading = { observer: 'azure', site: 'azure', signal: 'model', subject: 'm', at: 0, outcome };
+      return { ...word, observation: { ...word.observation, readings: [look] } };
+    };
+    const judged = (outcome: Reading['outcome']) =>
+      new Eye('aws')
+        .well()
+        .look(6, () => ({ aws: { 'model m': 'server_error' } }), [behind(outcome)])
+        .of('aws').causes;
+    expect(judged('failed')).toEqual(['common-cause', 'model-down']);
+    expect(judged('ok')).toEqual(['model-down']);
+  });
+
   test('F44 the same fault that begins in both clouds a few ticks apart is never taken for one cloud alone', () => {
     const detached = { canary: 'overdue' };
     const eye = new Eye(null).well().look(12, (tick) => ({ aws: detached, azure: tick >= 2 ? detached : {} }));
