@@ -22,7 +22,9 @@ import {
   manifestKey,
   openKey,
   outputKey,
+  parseResultKey,
   publicationKey,
+  resultsPrefix,
 } from '../journal/keys.ts';
 import { outputFileId } from '../journal/outputs.ts';
 import { withDeadline } from '../ports/deadline.ts';
@@ -128,6 +130,13 @@ export async function canaryPublication(core: CanaryCore, site: Site, batch: str
   const found = await bounded(core, site.id, (signal) => site.journal.get(key, { signal }));
   const parsed = found === undefined ? undefined : parseFact(publicationSchema, found.bytes);
   return parsed !== undefined && 'fact' in parsed ? parsed.fact : undefined;
+}
+
+/** True if its one line was answered, as its own site shows: everything of the site has done its part. */
+export async function canaryIsWorked(core: CanaryCore, site: Site, batch: string): Promise<boolean> {
+  const prefix = resultsPrefix(canaryTenant, batch);
+  const { entries } = await bounded(core, site.id, (signal) => site.journal.list(prefix, { signal }));
+  return entries.some(({ key }) => (parseResultKey(key)?.answered ?? 0) > 0);
 }
 
 /**

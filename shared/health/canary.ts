@@ -12,6 +12,7 @@ import {
   bounded,
   type CanaryCore,
   type CanaryJob,
+  canaryIsWorked,
   canaryLifeMs,
   canaryPublication,
   canaryTenant,
@@ -147,7 +148,9 @@ async function follow(
   }
   // The sweeper ends it as expired at its deadline; a slot whose acceptance was never written ends here.
   if (waitedMs > 2 * canaryLifeMs) await endSlot(core, site, slot, found.etag, { outcome: 'failed', code: 'lost' });
-  if (isBusy || waitedMs <= canaryBoundMs(profile)) return [{ ...about, signal: 'canary', outcome: 'unknown' }];
+  // One that was worked and cannot be published lacks a majority: that is about the voters, and not about its site.
+  const isLate = !isBusy && waitedMs > canaryBoundMs(profile) && !(await canaryIsWorked(core, site, slot.batch));
+  if (!isLate) return [{ ...about, signal: 'canary', outcome: 'unknown' }];
   // One may be lost like any message. The next one has to be late as well before its site is accused in each tick.
   if ((slot.overdue ?? 0) === 0) {
     await endSlot(core, site, slot, found.etag, { outcome: 'failed', code: overdue });

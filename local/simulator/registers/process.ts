@@ -143,8 +143,10 @@ export class Process {
   #clock(): Clock {
     return {
       now: () => 0,
-      sleep: (_ms, signal) =>
+      sleep: (ms, signal) =>
         new Promise((resolve, reject) => {
+          // The turn that a deadline waits after its time, for what has arrived.
+          if (ms === 0) return resolve();
           if (signal === undefined) {
             this.#wake = resolve;
             return;

@@ -115,6 +115,22 @@ describe('two monitors', () => {
     expect([...healths]).toEqual(['healthy']);
   });
 
+  test('a canary that is worked and cannot be published, two voters being away, accuses nobody', async () => {
+    const watched = await new Watched().begin();
+    await watched.run(10 * minute);
+    const { world } = watched;
+    for (const { faults } of [world.aws, world.witness]) faults.set('all', { refuse: true });
+    watched.watching = ['azure'];
+    watched.polling = ['azure'];
+    const healths = new Set<string | undefined>();
+    await watched.run(20 * minute, () => {
+      healths.add(watched.verdict('azure', 'azure')?.health);
+      return false;
+    });
+    expect(watched.verdict('azure', 'aws')?.health).toBe('down');
+    expect([...healths]).toEqual(['healthy']);
+  });
+
   test('a model that takes longer than a tick is not down, and holds no tick up', async () => {
     const watched = await new Watched({ health: 'fast', tickMs: 2_000 }).begin();
     await watched.run(2 * minute);

@@ -64,7 +64,7 @@ export class Outage {
   client(prefer: Cloud = 'aws'): HoldfastClient {
     const { clouds } = this.world;
     const apis = { aws: clouds.aws!.api, azure: clouds.azure!.api };
-    return createClient({ ...apis, key: clouds.key, prefer, answerMs: 15_000, retryForMs: 60_000 });
+    return createClient({ ...apis, key: clouds.key, prefer, answerMs: 45_000, retryForMs: 60_000 });
   }
 
   async untilStatus(
