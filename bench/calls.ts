@@ -5,10 +5,11 @@
  * The server takes 60 ms and 0.6 ms for each job, 10 % more or less, two calls at once, 2,048 jobs a call: about what an
  * embeddings API does. 100 % is what it serves in calls that take half of the deadline: the other half is for gathering.
  */
+
+import { seededRandom } from '../local/model-server/random.ts';
 import { Coalescer } from '../shared/batching/coalescer.ts';
 import { CostModel } from '../shared/batching/cost-model.ts';
 import { Occupancy } from '../shared/batching/occupancy.ts';
-import { seeded } from './support/random.ts';
 import { bentoMl, clipper, fixedWindow, type Limits, proteus, type Rule, sendAtOnce } from './support/rules.ts';
 import { table } from './support/table.ts';
 import { azureTraces, syntheticTraces, type Trace } from './support/traces.ts';
@@ -28,7 +29,7 @@ interface Outcome {
 class Server {
   readonly outcome: Outcome = { calls: 0, served: 0, late: 0 };
   readonly #clock: VirtualClock;
-  readonly #random = seeded(5);
+  readonly #random = seededRandom(5);
   readonly occupancy = new Occupancy(0);
   #running = 0;
 

@@ -2,9 +2,10 @@
  * Packing 100,000 lines of lognormal lengths under four token budgets, against next-fit and the lower bound that no
  * packing can beat. Goal: at most 1.02 × the bound, never more calls than next-fit.
  */
+
+import { seededRandom } from '../local/model-server/random.ts';
 import { lowerBound, nextFit, pack } from '../shared/batching/pack.ts';
 import { median, rounds } from './rounds.ts';
-import { seeded } from './support/random.ts';
 import { table } from './support/table.ts';
 
 const count = 100_000;
@@ -12,7 +13,7 @@ const itemTokensMax = 8192;
 
 /** A few hundred tokens in the middle, a long tail up to what a model takes. */
 function makeLines(medianTokens: number, spread: number) {
-  const random = seeded(7);
+  const random = seededRandom(7);
   const gauss = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
   return Array.from({ length: count }, () => ({
     items: 1,

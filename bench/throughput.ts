@@ -3,8 +3,8 @@
  * never ends. Goal: ours at 0.95 of the best rate or more, with 2 % of all calls refused at most.
  */
 import PQueue from 'p-queue';
+import { seededRandom } from '../local/model-server/random.ts';
 import { Limiter } from '../shared/batching/limiter.ts';
-import { seeded } from './support/random.ts';
 import { table } from './support/table.ts';
 import { quotaServer, slotServer, type ThrottlingServer, windowServer } from './support/throttling-server.ts';
 import { VirtualClock } from './support/virtual-clock.ts';
@@ -90,7 +90,7 @@ for (const makeServer of servers) {
   let name = '';
   for (const [rival, start] of rivals) {
     const clock = new VirtualClock();
-    const server = makeServer(clock, seeded(11));
+    const server = makeServer(clock, seededRandom(11));
     const tally = { served: 0, refused: 0 };
     start(clock, server, tally);
     await clock.run(spanMs);

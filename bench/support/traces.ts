@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { seeded } from './random.ts';
+import { seededRandom } from '../../local/model-server/random.ts';
 
 /** Arrival times, ms, ascending. */
 export interface Trace {
@@ -11,7 +11,7 @@ export interface Trace {
 
 /** Arrivals at random, with the mean rate that `perMs` gives for a moment. */
 function poisson(name: string, spanMs: number, perMs: (at: number) => number, seed: number): Trace {
-  const random = seeded(seed);
+  const random = seededRandom(seed);
   const arrivals: number[] = [];
   for (let at = 0; ; ) {
     at += -Math.log(1 - random()) / perMs(at);

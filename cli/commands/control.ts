@@ -12,6 +12,7 @@ import { type Connection, connect, connectionOf, withConnection } from '../conne
 import { age } from '../describe.ts';
 import { CliError, type ExitCode, exitCodes } from '../exit.ts';
 import type { Io } from '../io.ts';
+import { pause } from '../pause.ts';
 import { createProgress, type Track } from '../progress.ts';
 import { type Styles, type Text, table, text } from '../text.ts';
 
@@ -303,19 +304,4 @@ function weightsOf(args: readonly string[]): Record<string, number> {
       return [site, Number(share)];
     }),
   );
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop);
-      resolve();
-    }, ms);
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
-  });
 }

@@ -1,12 +1,9 @@
 import { InvalidArgumentError, Option } from 'commander';
-import { observeDeps } from '../../runtime/health.ts';
-import { runObserver } from '../../shared/health/monitor.ts';
 import type { Observation, Verdict } from '../../shared/health/types.ts';
 import { observerPattern, sitePattern } from '../../shared/journal/keys.ts';
 import type { CommandMaker, Context, Flags } from '../command.ts';
 import { type ExitCode, exitCodes } from '../exit.ts';
 import { jsonLine, type Style, type Styles, type Text, text } from '../text.ts';
-import { deployedModels, wireDeployment } from '../wire.ts';
 
 export interface ObserveConfig {
   /** Name under which it writes what it sees; no site's. */
@@ -45,6 +42,12 @@ function observerName(value: string): string {
 }
 
 async function observe({ name, file, once }: ObserveConfig, { io, print }: Context): Promise<ExitCode> {
+  // Loaded here: every other command would pay for it at its start.
+  const [{ deployedModels, wireDeployment }, { observeDeps }, { runObserver }] = await Promise.all([
+    import('../wire.ts'),
+    import('../../runtime/health.ts'),
+    import('../../shared/health/monitor.ts'),
+  ]);
   const { core, config, close } = await wireDeployment(file, io.env);
   const done = new AbortController();
   let last: Observation | undefined;

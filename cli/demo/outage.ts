@@ -5,9 +5,10 @@ import type { Context } from '../command.ts';
 import { answeredIn } from '../describe.ts';
 import { CliError, exitCodes } from '../exit.ts';
 import { type LocalClouds, startClouds } from '../local-clouds.ts';
+import { pause } from '../pause.ts';
 import type { Progress } from '../progress.ts';
 import { type Text, text } from '../text.ts';
-import { pause, seconds } from './run.ts';
+import { seconds } from './run.ts';
 
 /** What the outage of the demo came to; moments in ms after the kill. */
 export interface Takeover {

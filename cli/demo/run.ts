@@ -10,6 +10,7 @@ import type { Context } from '../command.ts';
 import { answeredIn } from '../describe.ts';
 import { CliError, exitCodes } from '../exit.ts';
 import type { Published } from '../judge.ts';
+import { pause } from '../pause.ts';
 import { createProgress, type Progress } from '../progress.ts';
 import { text } from '../text.ts';
 import { batchLines, type Input } from './inputs.ts';
@@ -143,18 +144,4 @@ async function downloadFrom(
 
 export function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`;
-}
-
-/** @throws the reason of `signal` */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end, { once: true });
-  });
-  signal.throwIfAborted();
 }

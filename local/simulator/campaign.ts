@@ -1,5 +1,5 @@
 import { unreached } from './reach.ts';
-import { drawRun, type RunOptions, type RunReport, simulate } from './run.ts';
+import { drawRun, type RunOptions, type RunReport, type RunTotals, simulate } from './run.ts';
 import { breaksTheSame, shrink } from './shrink.ts';
 
 /** A seed that broke a promise, and what is left of its faults once all that do not matter are taken away. */
@@ -9,19 +9,10 @@ export interface FailedSeed {
   keep: number[];
 }
 
-export interface CampaignTotals {
+/** Totals of all seeds together. */
+export interface CampaignTotals extends Omit<RunTotals, 'events'> {
   seeds: number;
   failed: number;
-  virtualHours: number;
-  skippedHours: number;
-  batches: number;
-  lines: number;
-  repeats: number;
-  faults: number;
-  struckCalls: number;
-  calls: number;
-  processes: number;
-  epochs: number;
 }
 
 export interface CampaignReport {

@@ -1,9 +1,9 @@
+import { Heap } from '../heap.ts';
 import { pauseMsMax, type RateLimits } from '../inference/rate-limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import { AdaptiveLimit } from './adaptive-limit.ts';
 import { Bucket } from './bucket.ts';
-import { DeadlineHeap } from './deadline-heap.ts';
 import { Occupancy } from './occupancy.ts';
 import { Pace } from './pace.ts';
 import { Quota } from './quota.ts';
@@ -62,7 +62,7 @@ export class Limiter {
   readonly #occupancy: Occupancy;
   readonly #budgets: { requests: Bucket | undefined; tokens: Bucket | undefined };
   readonly #quotas = { requests: new Quota(), tokens: new Quota() };
-  readonly #waiting = new DeadlineHeap<Waiting>();
+  readonly #waiting = new Heap<Waiting>((a, b) => a.deadline < b.deadline);
   #running = 0;
   #spent = { requests: 0, tokens: 0 };
   #cutAt = Number.NEGATIVE_INFINITY;

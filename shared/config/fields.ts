@@ -70,6 +70,20 @@ export function textFields(env: Environment) {
   return { text, secret, url, name };
 }
 
+/** An AWS access key; absent: the SDK's own chain (the role of the function). */
+export function accessKeyField(env: Environment) {
+  const { secret } = textFields(env);
+  return section({
+    accessKeyIdEnv: secret,
+    secretAccessKeyEnv: secret,
+    sessionTokenEnv: secret.optional(),
+  }).transform(({ accessKeyIdEnv, secretAccessKeyEnv, sessionTokenEnv }) => ({
+    accessKeyId: accessKeyIdEnv,
+    secretAccessKey: secretAccessKeyEnv,
+    sessionToken: sessionTokenEnv ?? null,
+  }));
+}
+
 function isPlainUrl(value: string): boolean {
   const url = URL.parse(value);
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return false;

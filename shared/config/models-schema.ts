@@ -6,7 +6,7 @@ import {
   inputTypes,
 } from '../inference/bedrock/embedding-formats.ts';
 import type { Environment } from './fields.ts';
-import { section, textFields } from './fields.ts';
+import { accessKeyField, section, textFields } from './fields.ts';
 
 export const backendKinds = ['openai', 'azure-openai', 'bedrock-openai', 'bedrock'] as const;
 export type BackendKind = (typeof backendKinds)[number];
@@ -77,15 +77,7 @@ export function modelsSchema(env: Environment) {
     apiKeyEnv: secret.optional(),
   };
 
-  const accessKey = section({
-    accessKeyIdEnv: secret,
-    secretAccessKeyEnv: secret,
-    sessionTokenEnv: secret.optional(),
-  }).transform(({ accessKeyIdEnv, secretAccessKeyEnv, sessionTokenEnv }) => ({
-    accessKeyId: accessKeyIdEnv,
-    secretAccessKey: secretAccessKeyEnv,
-    sessionToken: sessionTokenEnv ?? null,
-  }));
+  const accessKey = accessKeyField(env);
 
   /** A server that speaks the OpenAI protocol: OpenAI, vLLM, Ollama, llama.cpp, a gateway. */
   const openai = section({

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { endpoints } from '../journal/facts.ts';
 import { sitePattern, tenantPattern } from '../journal/keys.ts';
-import { type Environment, section, textFields } from './fields.ts';
+import { accessKeyField, type Environment, section, textFields } from './fields.ts';
 import { type ModelConfig, modelsSchema } from './models-schema.ts';
 import { settingsSchema } from './settings.ts';
 
@@ -21,16 +21,7 @@ export function configSchema(env: Environment) {
   const region = name(/^[a-z0-9-]{1,40}$/, 'must be a region as its cloud writes it, such as us-east-1');
   const host = name(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/, 'must be a host name without scheme or port');
 
-  /** An AWS access key; absent: the SDK's own chain (the role of the function). */
-  const accessKey = section({
-    accessKeyIdEnv: secret,
-    secretAccessKeyEnv: secret,
-    sessionTokenEnv: secret.optional(),
-  }).transform(({ accessKeyIdEnv, secretAccessKeyEnv, sessionTokenEnv }) => ({
-    accessKeyId: accessKeyIdEnv,
-    secretAccessKey: secretAccessKeyEnv,
-    sessionToken: sessionTokenEnv ?? null,
-  }));
+  const accessKey = accessKeyField(env);
 
   const place = {
     region,

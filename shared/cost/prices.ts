@@ -40,6 +40,13 @@ export const unitPrices: Readonly<Record<Cloud, Readonly<Record<Operation, numbe
   },
 };
 
+/**
+ * Dollars for a second of a gigabyte while a function runs: Lambda on arm64; Functions, Flex Consumption, on demand.
+ * @source https://aws.amazon.com/lambda/pricing/ 2026-11
+ * @source https://azure.microsoft.com/pricing/details/functions/ 2026-11
+ */
+export const gigabyteSecondPrices: Readonly<Record<Cloud, number>> = { aws: 0.0000133334, azure: 0.000026 };
+
 /** What no fact tells, and so stands in no sum. */
 export const notCounted = [
   'time of functions',

@@ -1,3 +1,4 @@
+import { Heap } from '../../../shared/heap.ts';
 import type { DurationMs, EpochMs } from '../../../shared/units.ts';
 
 /** Something that happens at a moment; cancelled ones are skipped. */
@@ -5,7 +6,7 @@ export interface Event {
   at: EpochMs;
   /** Set for this very moment from outside (a fault, a client's day): it does not move when quiet time is left out. */
   readonly isFixed: boolean;
-  /** Order of scheduling: of two at one moment the earlier scheduled one comes first. */
+  /** Order of scheduling: of two at one moment the earlier scheduled one comes first, also when time was left out. */
   readonly order: number;
   run: (() => void) | undefined;
 }
@@ -20,7 +21,7 @@ const eventsPerRound = 128;
 export class Scheduler {
   #now: EpochMs;
   #order = 0;
-  readonly #heap: Event[] = [];
+  #heap = new Heap(isBefore);
   /** Events that have run. */
   ran = 0;
 
@@ -34,12 +35,12 @@ export class Scheduler {
 
   /** Events that wait, cancelled ones included. */
   get waiting(): number {
-    return this.#heap.length;
+    return this.#heap.size;
   }
 
   at(at: EpochMs, run: () => void, isFixed = false): Event {
     const event: Event = { at: Math.max(at, this.#now), order: this.#order++, isFixed, run };
-    this.#push(event);
+    this.#heap.push(event);
     return event;
   }
 
@@ -64,9 +65,13 @@ export class Scheduler {
     const ms = at - this.#now;
     if (ms <= 0) return;
     this.#now = at;
-    const events = this.#heap.splice(0).filter(({ run }) => run !== undefined);
-    for (const event of events) if (!event.isFixed) event.at += ms;
-    for (const event of events.sort((a, b) => (isBefore(a, b) ? -1 : 1))) this.#heap.push(event);
+    const moved = new Heap(isBefore);
+    for (let event = this.#heap.pop(); event !== undefined; event = this.#heap.pop()) {
+      if (event.run === undefined) continue;
+      if (!event.isFixed) event.at += ms;
+      moved.push(event);
+    }
+    this.#heap = moved;
   }
 
   after(ms: DurationMs, run: () => void): Event {
@@ -117,40 +122,11 @@ export class Scheduler {
   /** The next event that is due by `end`, taken off the heap. */
   #next(end: EpochMs): Event | undefined {
     for (;;) {
-      const first = this.#heap[0];
+      const first = this.#heap.head;
       if (first === undefined || (first.run !== undefined && first.at > end)) return undefined;
-      this.#pop();
+      this.#heap.pop();
       if (first.run !== undefined) return first;
     }
-  }
-
-  #push(event: Event): void {
-    const heap = this.#heap;
-    let at = heap.length;
-    heap.push(event);
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (!isBefore(event, heap[parent]!)) break;
-      heap[at] = heap[parent]!;
-      at = parent;
-    }
-    heap[at] = event;
-  }
-
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop()!;
-    if (heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child += 1;
-      if (!isBefore(heap[child]!, last)) break;
-      heap[at] = heap[child]!;
-      at = child;
-    }
-    heap[at] = last;
   }
 }
 

@@ -1,6 +1,7 @@
+import { gigabyteSecondPrices, unitPrices } from '../../../shared/cost/prices.ts';
+import { calls } from './calls.ts';
 import type { Usage } from './floor.ts';
 import { type Cloud, clouds, otherCloud, type PlanLimits } from './limits.ts';
-import { calls, prices } from './prices.ts';
 
 /** Dollars of one world. */
 export interface Cost {
@@ -35,21 +36,19 @@ export function costOf(
 }
 
 function plumbingOf(id: Cloud, usage: Readonly<Record<Cloud, Usage>>, isApart: boolean): number {
-  const price = prices[id];
+  const price = unitPrices[id];
   const [own, other] = [usage[id], usage[otherCloud(id)]];
   const storeCalls = (kind: 'storeWrite' | 'storeRead' | 'storeList') =>
     own.runs * calls.perChunk.own[kind] +
     own.batches * calls.perBatch.own[kind] +
     (isApart ? 0 : other.runs * calls.perChunk.other[kind] + other.batches * calls.perBatch.other[kind]);
   const store =
-    storeCalls('storeWrite') * price.storeWrite +
-    storeCalls('storeRead') * price.storeRead +
-    storeCalls('storeList') * price.storeList;
-  const queue =
-    (own.messages * calls.perChunk.queue[id] + own.batches * calls.perBatch.queue[id]) * price.queueOperation;
+    (storeCalls('storeWrite') + storeCalls('storeList')) * price.store_write +
+    storeCalls('storeRead') * price.store_read;
+  const queue = (own.messages * calls.perChunk.queue[id] + own.batches * calls.perBatch.queue[id]) * price.queue_call;
   const { gigabytes, messages } = calls.worker[id];
-  const functions = (own.workedMs / 1_000 / messages) * gigabytes * price.gigabyteSecond;
-  const egress = (isApart ? 0 : own.mirroredBytes / 1e9) * price.egressGigabyte;
+  const functions = (own.workedMs / 1_000 / messages) * gigabytes * gigabyteSecondPrices[id];
+  const egress = (isApart ? 0 : own.mirroredBytes) * price.bytes_to_other_cloud;
   return store + queue + functions + egress;
 }
 

@@ -9,7 +9,6 @@ import { batchesOf } from './work.ts';
 
 export type { Cost } from './cost.ts';
 export { type Cloud, clouds, defaultLimits, type PlanLimits, parseLimits } from './limits.ts';
-export { priceDate } from './prices.ts';
 export type { RunResult, Sample, Variant } from './run.ts';
 export { parseTrace, type Trace } from './trace.ts';
 

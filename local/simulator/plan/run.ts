@@ -6,9 +6,10 @@ import { seededRandom } from '../../model-server/random.ts';
 import type { Scenario } from '../scenario/index.ts';
 import { Floor, type Usage } from './floor.ts';
 import { type Cloud, clouds, otherCloud, type PlanLimits } from './limits.ts';
+import type { Load } from './looks.ts';
 import { Redriver } from './redrive.ts';
 import type { Trace } from './trace.ts';
-import { type Load, type VerdictChange, Watch } from './watch.ts';
+import { type VerdictChange, Watch } from './watch.ts';
 import { Weather } from './weather.ts';
 import type { BatchSpec } from './work.ts';
 

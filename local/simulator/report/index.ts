@@ -1,5 +1,6 @@
+import { pricesAsOf } from '../../../shared/cost/prices.ts';
 import type { DurationMs } from '../../../shared/units.ts';
-import { clouds, findings, type Plan, priceDate, type RunResult, variantNames, variants } from '../plan/index.ts';
+import { clouds, findings, type Plan, type RunResult, variantNames, variants } from '../plan/index.ts';
 import { formatOffset } from '../scenario/index.ts';
 import { type Band, lineChart, type Row, type Series, timeline } from './chart.ts';
 import { type Html, html } from './html.ts';
@@ -42,7 +43,7 @@ ${timeline('Who was held for what, and who might act', rowsOf(plan, untilMs), un
 ${htmlTable(comparison(plan))}
 <h2>Cost</h2>
 ${htmlTable(costs(plan))}
-<p class="dim">List prices as of ${priceDate}; the model's price as the limits say. Stores, queues and functions are counted by what each chunk and batch costs, not call by call; storage and what runs all the time anyway are left out.</p>
+<p class="dim">List prices as of ${pricesAsOf}; the model's price as the limits say. Stores, queues and functions are counted by what each chunk and batch costs, not call by call; storage and what runs all the time anyway are left out.</p>
 <h2>What was decided</h2>
 ${decisions(worlds.holdfast)}
 <h2>How far to trust this</h2>
