@@ -115,6 +115,7 @@ export function statusPage(input: StatusInput): StatusPage {
   const blame = blameOf(ill);
   const since = ill.length === 0 ? undefined : Math.min(...ill.map((one) => one.since ?? now));
   const batches = atRisk(open?.batches ?? [], control, opinions, observations, policy.profile.tickMs, now);
+  const witness = !policy.hasWitness ? 'none' : isWitnessSeen(observations) ? 'answers' : 'silent';
   return {
     object: 'status',
     at: iso(now),
@@ -146,7 +147,7 @@ export function statusPage(input: StatusInput): StatusPage {
       forced: control.forced,
     },
     byItself: whatMoves(decision, control, opinions, policy, now, past),
-    type: whatToType(decision, control, opinions),
+    type: whatToType(decision, control, opinions, witness),
     otherwise: otherwiseOf(decision, policy, control, ill, batches),
     batches: batches.slice(0, batchesShown),
     unread: open === undefined ? null : open.unread,
@@ -158,7 +159,7 @@ export function statusPage(input: StatusInput): StatusPage {
       silent: stale,
       trustsItself: observation.trustsItself,
     })),
-    witness: !policy.hasWitness ? 'none' : isWitnessSeen(observations) ? 'answers' : 'silent',
+    witness,
     superseded: [...superseded],
   };
 }
@@ -238,7 +239,12 @@ function whatMoves(
   return sentences;
 }
 
-function whatToType(decision: Decision, control: ControlEntry, opinions: readonly Opinion[]): StatusPage['type'] {
+function whatToType(
+  decision: Decision,
+  control: ControlEntry,
+  opinions: readonly Opinion[],
+  witness: StatusPage['witness'],
+): StatusPage['type'] {
   const typed: StatusPage['type'] = [];
   const add = (command: string, why: string) => typed.push({ command: `holdfast ${command}`, why });
   if (control.frozen) add('unfreeze --reason "…"', 'nothing changes before, not even by hand');
@@ -249,7 +255,7 @@ function whatToType(decision: Decision, control: ControlEntry, opinions: readonl
     if (!away(state) && to !== undefined && (health === 'down' || health === 'unknown'))
       add(
         `failover --from ${site} --to ${to} --reason "…" --dry-run`,
-        `what moving ${site} would do; without --dry-run it happens${objection(decision)}`,
+        `what moving ${site} would do; without --dry-run it happens${objection(decision, witness)}`,
       );
     const only = opinions.find((one) => one.site !== site && away(control.sites[one.site]!.state));
     if (!away(state) && to === undefined && health === 'down' && only !== undefined && only.words.length > 0)
@@ -269,9 +275,9 @@ function whatToType(decision: Decision, control: ControlEntry, opinions: readonl
 }
 
 /** What stands in the way of the same change by hand, and how a person gets past it. */
-function objection(decision: Decision): string {
+function objection(decision: Decision, witness: StatusPage['witness']): string {
   const rule = decision.kind === 'none' ? /, but ([a-z-]+):/.exec(decision.reason)?.[1] : undefined;
-  if (rule === 'witness-present')
+  if (witness !== 'answers')
     return '; if fewer than two voters answer, --force no-witness makes you the third vote, for this side alone';
   const isInTheWay = ruleNames.some((name) => name === rule && isForceable(name));
   return isInTheWay ? ` (${rule} objects: --force ${rule} overrides it)` : '';

@@ -95,6 +95,15 @@ describe('what happens, and what to type', () => {
     expect(shown.otherwise).toContain('stands still');
   });
 
+  test('without a witness the one cloud that is left, which accuses alone, is told how to move all the same', () => {
+    const observations = awsDark
+      .filter(({ observation }) => observation.home !== null)
+      .map((one) => ({ ...one, stores: ['azure'] }));
+    const shown = page({ observations });
+    expect(shown.byItself[0]).toContain('two of three are needed');
+    expect(shown.type[0]!.why).toContain('--force no-witness');
+  });
+
   test('a fenced site that is well is offered its return, by machine or by hand, as who fenced it says', () => {
     const automatic = { control: awsFenced(), past: [first] };
     expect(page(automatic).byItself[0]).toContain('it starts to recover');
