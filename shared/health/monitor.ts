@@ -1,5 +1,6 @@
 import { learnControl } from '../control/log.ts';
 import type { Core } from '../core.ts';
+import { sparing } from '../worker/spare.ts';
 import { sweep } from '../worker/sweeper.ts';
 import { type ObserveCore, type ObserveDeps, type ObserveMemory, observeAll, observeMemory } from './observe.ts';
 import type { OpenBatch } from './progress.ts';
@@ -48,7 +49,13 @@ export async function monitorSettled(core: Core): Promise<void> {
 async function learnAndSweep(core: Core, memory: Memory): Promise<void> {
   const failed = (what: string) => (error: unknown) =>
     core.log.warn(what, { error: String((error as Error)?.message).slice(0, 200) });
-  await learnControl(core).catch(failed('control.unlearned'));
+  try {
+    const known = await core.control.current().catch(() => undefined);
+    // A fenced site that swallows calls is not waited for: the own store and the witness know as well.
+    await learnControl(known === undefined ? core : await sparing(core, known));
+  } catch (error) {
+    failed('control.unlearned')(error);
+  }
   try {
     memory.open = (await sweep(core)).progress;
   } catch (error) {

@@ -14,11 +14,15 @@ interface Known {
 
 const known = new WeakMap<Core, Known>();
 const lookAgainMs: DurationMs = 15_000;
+/** A site that has come back answers within this, or is met at the next look. */
+const patienceMs: DurationMs = 500;
 
 /**
  * The same core, in which fenced sites that do not answer refuse at once. A dark cloud swallows calls: without this,
- * every list and every read of a redrive would wait `peerTimeoutMs` for it. One look in 15 s finds out; while a site is
- * known to be silent only the one who looks waits. A site that is not fenced is never spared: its answer may matter.
+ * every list and every read of a redrive would wait `peerTimeoutMs` for it. One look in 15 s finds out. Once a site is
+ * known to be silent, whoever looks again waits for half a second and leaves the rest of the look to itself: a pass of the
+ * sweeper that waited longer would miss every other tick. A site that is not fenced is never spared: its answer may
+ * matter.
  */
 export async function sparing(core: Core, control: ControlEntry): Promise<Core> {
   const fenced = [...core.sites.keys()].filter((id) => id !== core.self && control.sites[id]?.state === 'fenced');
@@ -53,7 +57,11 @@ async function lookAt(core: Core, { looks }: Known, id: SiteId): Promise<void> {
       last.until = core.clock.now() + lookAgainMs;
       last.looking = undefined;
     });
-  return last.looking;
+  if (!last.isSilent) return last.looking;
+  const patience = new AbortController();
+  const over = core.clock.sleep(patienceMs, patience.signal).catch(() => {});
+  await Promise.race([last.looking, over]);
+  patience.abort();
 }
 
 function without(core: Core, silent: readonly SiteId[]): Core {
