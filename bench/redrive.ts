@@ -2,56 +2,21 @@
  * Redrive of a million unfinished lines (20,000 pointers), counted on metered in-memory stores and queues: calls and
  * bytes, and from them the time that the services' limits leave, in virtual time. Goal (DESIGN.md section 13): at most 60 s
  * from the first pointer to the last, on SQS and on Service Bus Standard.
- *
- * @source https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html (10 in a batch,
- * 1 MiB; a standard queue takes nearly any number of calls) 2026-11
- * @source https://learn.microsoft.com/azure/service-bus-messaging/service-bus-throttling (Standard: 1,000 credits/s in a
- * namespace, one for each message sent) 2026-11
+ * What the services take is in `support/million.ts`.
  */
 import { ManualClock } from '../local/in-memory/clock.ts';
 import { InMemoryObjectStore } from '../local/in-memory/object-store.ts';
 import { InMemoryQueue } from '../local/in-memory/queue.ts';
 import type { Core } from '../shared/core.ts';
-import {
-  type Acceptance,
-  type ControlEntry,
-  type Dispatch,
-  factBytes,
-  factVersion,
-  type Manifest,
-  type Plan,
-} from '../shared/journal/facts.ts';
+import { type ControlEntry, factVersion } from '../shared/journal/facts.ts';
 import { sha256 } from '../shared/journal/json.ts';
-import { acceptanceKey, dispatchKey, manifestKey, newFileId, openKey, planKey } from '../shared/journal/keys.ts';
 import { silentLog } from '../shared/ports/log.ts';
-import type { OutgoingMessage, Queue } from '../shared/ports/queue.ts';
 import type { Site } from '../shared/ports/site.ts';
 import { defaultSettings } from '../shared/settings.ts';
 import { sweep } from '../shared/worker/index.ts';
+import { batches, type Limits, place, pointers, queueWith, sendingMs, services } from './support/million.ts';
 
-const batches = 20;
-const linesPerBatch = 50_000;
-const linesPerChunk = 50;
-const pointers = (batches * linesPerBatch) / linesPerChunk;
 const goalMs = 60_000;
-
-/** What a service lets one sender do. */
-interface Limits {
-  name: 'aws' | 'azure';
-  /** Messages that one call may carry. */
-  messages: number;
-  bytes: number;
-  /** Calls that one of the adapter's senders gets through in a second, and senders at work at once. */
-  callsPerS: number;
-  senders: number;
-  /** Messages a second that the service takes in all. */
-  messagesPerS: number;
-}
-const services: Limits[] = [
-  // Thirty calls a second is a round trip of 33 ms, as far as a sender in the other cloud would be.
-  { name: 'aws', messages: 10, bytes: 1_048_576, callsPerS: 30, senders: 8, messagesPerS: Number.POSITIVE_INFINITY },
-  { name: 'azure', messages: 4_500, bytes: 262_144, callsPerS: 30, senders: 1, messagesPerS: 1_000 },
-];
 
 let isMet = true;
 for (const limits of services) {
@@ -75,20 +40,17 @@ async function run(limits: Limits) {
   const sites = new Map(([self, dark] as const).map((id) => [id as string, memorySite(id, clock)] as const));
   const own = sites.get(self)!;
   const inner = own.site.work;
-  const metered: Queue = {
-    ...queueMembers(inner),
+  const metered = queueWith(inner, {
     async send(messages) {
-      const calls = inCalls(messages, limits);
+      const { calls, ms } = sendingMs(messages, limits);
       const bytes = messages.reduce((sum, { body }) => sum + Buffer.byteLength(body), 0);
-      const senderMs = ((calls / limits.senders) * 1000) / limits.callsPerS;
-      const serviceMs = (messages.length * 1000) / limits.messagesPerS;
       meter.sent += messages.length;
       meter.calls += calls;
       meter.bytes += bytes;
-      meter.ms += Math.max(senderMs, serviceMs);
+      meter.ms += ms;
       await inner.send(messages);
     },
-  };
+  });
   sites.set(self, { ...own, site: { ...own.site, work: metered } });
   const control = entry(dark);
   let draws = 0;
@@ -133,20 +95,6 @@ async function run(limits: Limits) {
   };
 }
 
-function inCalls(messages: readonly OutgoingMessage[], limits: Limits): number {
-  let calls = 0;
-  let room = { messages: 0, bytes: 0 };
-  for (const { body } of messages) {
-    const bytes = Buffer.byteLength(body);
-    if (room.messages === 0 || room.bytes < bytes) {
-      calls += 1;
-      room = { messages: limits.messages, bytes: limits.bytes };
-    }
-    room = { messages: room.messages - 1, bytes: room.bytes - bytes };
-  }
-  return calls;
-}
-
 function memorySite(id: 'aws' | 'azure', clock: ManualClock) {
   const journal = new InMemoryObjectStore(`${id}/journal`);
   const site: Site = {
@@ -158,94 +106,6 @@ function memorySite(id: 'aws' | 'azure', clock: ManualClock) {
     work: new InMemoryQueue({ name: `${id}/work`, clock }),
   };
   return { site, journal };
-}
-
-function queueMembers(queue: Queue): Queue {
-  return {
-    name: queue.name,
-    send: (...args) => queue.send(...args),
-    receive: (...args) => queue.receive(...args),
-    complete: (...args) => queue.complete(...args),
-    giveBack: (...args) => queue.giveBack(...args),
-    deadLetter: (...args) => queue.deadLetter(...args),
-    extend: (...args) => queue.extend(...args),
-    depth: (...args) => queue.depth(...args),
-    close: () => queue.close(),
-  };
-}
-
-/** A batch that was accepted, planned and dispatched at `home`, of which no line is answered. */
-async function place(core: Core, home: string, index: number): Promise<void> {
-  const tenant = 'bench';
-  const batch = `batch_${sha256(`batch ${index}`).slice(0, 32)}`;
-  const fileId = newFileId(0, sha256(String(index)));
-  const id = { epoch: 1, site: home, uuid: core.ids.uuid() };
-  const inputSha256 = sha256('input');
-  const v = factVersion;
-  const chunkBytes = linesPerChunk * 1_000;
-  const manifest: Manifest = {
-    v,
-    kind: 'manifest',
-    batch,
-    tenant,
-    endpoint: '/v1/chat/completions',
-    inputSha256,
-    inputBytes: linesPerBatch * 1_000,
-    windowMs: 86_400_000,
-    metadata: null,
-    outputExpiresAfterMs: null,
-    boundTo: null,
-  };
-  const at = core.clock.now() - 1_000_000;
-  const acceptance: Acceptance = {
-    v,
-    kind: 'acceptance',
-    batch,
-    tenant,
-    at: at + index,
-    ...id,
-    home,
-    fileId,
-    receipt: 'dual',
-    keyId: 'k',
-  };
-  const chunks = Array.from({ length: linesPerBatch / linesPerChunk }, (_, i) => ({
-    offset: i * chunkBytes,
-    length: chunkBytes,
-    firstLine: i * linesPerChunk,
-    lines: linesPerChunk,
-    tokens: 10_000,
-  }));
-  const plan: Plan = {
-    v,
-    kind: 'plan',
-    batch,
-    inputSha256,
-    settings: { chunkLinesMax: linesPerChunk, chunkTokensMax: 1, chunkBytesMax: 1 },
-    lines: linesPerBatch,
-    model: 'm',
-    chunks,
-    errors: [],
-  };
-  const ranges = chunks.map(({ firstLine, lines }): [number, number] => [firstLine, lines]);
-  const dispatch: Dispatch = {
-    v,
-    kind: 'dispatch',
-    batch,
-    at,
-    ...id,
-    to: home,
-    leaseMs: 300_000,
-    reason: 'plan',
-    ranges,
-  };
-  for (const { journal, state } of core.sites.values()) {
-    await state.putIfAbsent(openKey(tenant, batch), new Uint8Array([1]));
-    await journal.putIfAbsent(manifestKey(tenant, batch), factBytes(manifest));
-    await journal.putIfAbsent(acceptanceKey(tenant, batch, id), factBytes(acceptance));
-    await journal.putIfAbsent(planKey(tenant, batch, sha256(factBytes(plan))), factBytes(plan));
-    await journal.putIfAbsent(dispatchKey(tenant, batch, id), factBytes(dispatch));
-  }
 }
 
 function entry(dark: string): ControlEntry {
