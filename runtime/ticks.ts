@@ -13,6 +13,7 @@ export async function runTicks(
 ): Promise<void> {
   const { clock, log, settings } = core;
   const start = clock.now();
+  let next = start;
   let failure: { error: unknown } | undefined;
   let anyWell = false;
   for (;;) {
@@ -23,7 +24,8 @@ export async function runTicks(
       failure = { error };
       log.error('tick.failed', { error: String((error as Error)?.message).slice(0, 500) });
     }
-    const next = start + Math.ceil((clock.now() - start + 1) / settings.tickMs) * settings.tickMs;
+    const firstAhead = start + Math.ceil((clock.now() - start) / settings.tickMs) * settings.tickMs;
+    next = Math.max(next + settings.tickMs, firstAhead);
     if (next >= start + lastingMs) break;
     await clock.sleep(next - clock.now());
   }

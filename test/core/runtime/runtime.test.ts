@@ -120,6 +120,8 @@ describe('ticks', () => {
     [1000, 3000, [], [0, 1000, 2000]],
     // One that takes 2.5 ticks skips those it ran into, and the rhythm stays.
     [1000, 5000, [2500], [0, 3000, 4000]],
+    // One that takes exactly a tick, or two, runs into the next and does not skip it.
+    [1000, 4000, [1000, 2000], [0, 1000, 3000]],
     [1000, 1000, [1000], [0]],
     [60_000, 10_000, [], [0]],
   ])('every %i ms for %i ms, taking %j: begin at %j', async (tickMs, lastingMs, costs, moments) => {
