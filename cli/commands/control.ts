@@ -82,6 +82,16 @@ export function addControl(maker: CommandMaker): void {
     'holdfast weights aws=80 azure=20 --reason "cheaper this month"',
   ]);
   add(maker, weights, 'weights', (args) => ({ weights: weightsOf(args.flat()) }));
+
+  const replaced = maker.add(
+    'replace-store <store>',
+    'say that a store came back from a backup, or is a new one: it votes again once it knows what the others know',
+    [
+      'holdfast replace-store aws --reason "bucket restored from last night\'s backup"',
+      'holdfast replace-store witness --reason "new bucket"',
+    ],
+  );
+  add(maker, replaced, 'replace-store', ([store]) => ({ store: store! }));
 }
 
 function add<K extends CommandKind>(

@@ -1,5 +1,5 @@
+import { execute } from '../../shared/control/execute.ts';
 import { resultKey } from '../../shared/journal/keys.ts';
-import { replaceVoter } from '../../shared/redrive/rejoin.ts';
 import { acceptedBatches, publicationOf } from './checkers/journal.ts';
 import { type Cloud, clouds, startOfTime, type World } from './world.ts';
 
@@ -59,13 +59,15 @@ export function replaceStore(world: World, activeMs: number): void {
 async function nameReplaced(world: World, store: 'witness' | 'azure'): Promise<void> {
   const { process, core } = world.spawn('laptop', 'outside', 'aws');
   for (let round = 0; round < 200; round++) {
-    try {
-      const cause = { actor: 'operator:replacer', reason: `${store} was replaced`, operation: `replace-${store}` };
-      await replaceVoter(core, store, `${store}-2`, cause);
-      break;
-    } catch {
-      await process.clock.sleep(20_000);
-    }
+    const command = { kind: 'replace-store', store, incarnation: `${store}-2` } as const;
+    const outcome = await execute(core, command, {
+      operationId: `replace-${store}`,
+      actor: 'operator:replacer',
+      reason: `${store} was replaced`,
+      observations: [],
+    }).catch(() => undefined);
+    if (outcome?.status === 'done' || outcome?.status === 'replayed') break;
+    await process.clock.sleep(20_000);
   }
   process.kill();
 }

@@ -54,6 +54,7 @@ const schemas = {
   freeze: z.strictObject(common),
   unfreeze: z.strictObject(common),
   weights: z.strictObject({ ...common, weights: z.record(site, weight) }),
+  'replace-store': z.strictObject({ ...common, store: z.string().regex(sitePattern, 'must be a site id, or witness') }),
 };
 export type CommandKind = keyof typeof schemas;
 /** What is sent to `/ops/v1/control/<kind>`. */
@@ -79,9 +80,11 @@ export function controlRoutes(core: ApiCore, reading: ApiCore): Hono<ApiEnv> {
       const body = await readJson(c.req.raw, schemas[kind]);
       const observations = await readObservations(core);
       const policy = controlPolicy(core);
-      const command = commandOf(kind, body, (from) =>
-        opinionOf(from, observations, policy.profile, core.clock.now()).isWell ? 'graceful' : 'forced',
-      );
+      const command = commandOf(kind, body, {
+        modeFor: (from) =>
+          opinionOf(from, observations, policy.profile, core.clock.now()).isWell ? 'graceful' : 'forced',
+        uuid: () => core.ids.uuid(),
+      });
       const outcome = await execute(core, command, {
         operationId: body.operation_id ?? core.ids.uuid(),
         ...(body.expected_epoch !== undefined && { expectedEpoch: body.expected_epoch }),
@@ -102,7 +105,7 @@ export function controlRoutes(core: ApiCore, reading: ApiCore): Hono<ApiEnv> {
 function commandOf(
   kind: CommandKind,
   body: CommandBody,
-  modeFor: (from: string) => 'graceful' | 'forced',
+  { modeFor, uuid }: { modeFor: (from: string) => 'graceful' | 'forced'; uuid: () => string },
 ): ControlCommand {
   switch (kind) {
     case 'failover': {
@@ -118,6 +121,8 @@ function commandOf(
     }
     case 'weights':
       return { kind, weights: (body as CommandBody<'weights'>).weights };
+    case 'replace-store':
+      return { kind, store: (body as CommandBody<'replace-store'>).store, incarnation: uuid() };
     case 'freeze':
     case 'unfreeze':
       return { kind };

@@ -13,7 +13,9 @@ export type ControlCommand =
   | { kind: 'failback'; site: SiteId; step: 'return'; scope: Exclude<Scope, { kind: 'all' }> }
   | { kind: 'cordon' | 'uncordon' | 'drain'; site: SiteId }
   | { kind: 'freeze' | 'unfreeze' }
-  | { kind: 'weights'; weights: Readonly<Record<SiteId, number>> };
+  | { kind: 'weights'; weights: Readonly<Record<SiteId, number>> }
+  /** A store was restored from a backup, or is a new one: it votes as `incarnation`, once it knows what the others know. */
+  | { kind: 'replace-store'; store: string; incarnation: string };
 
 export type Scope = { kind: 'all' } | { kind: 'model' | 'batch'; name: string };
 
@@ -51,6 +53,8 @@ export function applyCommand(control: ControlEntry, command: ControlCommand): Ap
       return { state: { ...state, frozen: command.kind === 'freeze' } };
     case 'weights':
       return weights(state, command.weights);
+    case 'replace-store':
+      return replaceStore(state, command.store, command.incarnation);
   }
 }
 
@@ -61,6 +65,7 @@ export function sitesOf(command: ControlCommand): SiteId[] {
       return [command.from, command.to];
     case 'freeze':
     case 'unfreeze':
+    case 'replace-store':
       return [];
     case 'weights':
       return Object.keys(command.weights);
@@ -174,6 +179,18 @@ function weights(state: ControlState, wanted: Readonly<Record<SiteId, number>>):
   return { state };
 }
 
+/** Two that may not vote would leave none to decide. */
+function replaceStore(state: ControlState, store: string, incarnation: string): Applied {
+  const voters = state.voters.map((voter) => voter.store);
+  if (!voters.includes(store)) return { impossible: `there is no store ${store}; there are ${voters.join(', ')}` };
+  const joining = state.voters.find((voter) => voter.joining === true && voter.store !== store);
+  if (joining !== undefined)
+    return { impossible: `${joining.store} was replaced and does not vote yet: wait until it does` };
+  const isMeant = (voter: ControlState['voters'][number]) => voter.store === store && voter.incarnation !== incarnation;
+  const after = state.voters.map((voter) => (isMeant(voter) ? { store, incarnation, joining: true } : voter));
+  return { state: { ...state, voters: after } };
+}
+
 /** What differs, in sentences for people; none where nothing does. */
 export function describeChange(before: ControlState, after: ControlState): string[] {
   const sentences: string[] = [];
@@ -189,5 +206,12 @@ export function describeChange(before: ControlState, after: ControlState): strin
   sentences.push(...was.filter((one) => !is.includes(one)).map((one) => `no longer moved, ${one}`));
   if (before.frozen !== after.frozen)
     sentences.push(after.frozen ? 'control is frozen' : 'control is no longer frozen');
+  for (const { store, incarnation, joining } of after.voters) {
+    const voted = before.voters.find((voter) => voter.store === store);
+    if (voted?.incarnation !== incarnation)
+      sentences.push(`store of ${store}: replaced, and does not vote until it holds every register`);
+    else if (voted.joining === true && joining !== true)
+      sentences.push(`store of ${store}: holds every register, and votes`);
+  }
   return sentences;
 }

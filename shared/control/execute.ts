@@ -104,7 +104,10 @@ async function propose(
   { operationId, reason, actor, evidence, force = [] }: CommandOptions,
 ): Promise<CommandOutcome> {
   const { control, now } = situation;
-  const isThirdVote = force.includes(soloRule);
+  const { command } = plan;
+  const isReplacement = command.kind === 'replace-store';
+  // Who may vote is never for one store to say.
+  const isThirdVote = force.includes(soloRule) && !isReplacement;
   const draft = draftOf(plan, {
     at: now,
     actor,
@@ -115,7 +118,7 @@ async function propose(
   // Said before it is known to be needed: what the own store accepts of a round that fails is what it decides alone.
   if (isThirdVote) draft.forced.push(soloRule);
   try {
-    const { entry, own } = await proposeControl(core, control, draft);
+    const { entry, own } = await proposeControl(core, control, draft, isReplacement ? { without: command.store } : {});
     core.log.info(own ? 'control.decided' : 'control.lost', {
       epoch: entry.epoch,
       operation: operationId,
@@ -133,9 +136,14 @@ async function propose(
       return own ? { status: 'done', entry, plan, isSolo: true } : { status: 'lost', entry };
     }
     core.log.warn('control.undecided', { operation: operationId, error: told });
-    return { status: 'undecided', plan, objections: [noWitness(core)], error: told };
+    return { status: 'undecided', plan, objections: [isReplacement ? othersSilent : noWitness(core)], error: told };
   }
 }
+
+const othersSilent: Objection = {
+  rule: 'no-witness',
+  sentence: 'both other stores have to decide that a store was replaced, and one of them does not answer',
+};
 
 function noWitness(core: ExecuteCore): Objection {
   const why = core.witness === undefined ? ', and no witness is configured' : '';

@@ -219,6 +219,10 @@ function whatMoves(
         ? `Within a tick or two (${tick} each): ${decision.reason}.`
         : `Nothing: monitors only recommend here (settings.failover). They would move what this says: ${decision.reason}.`,
   ];
+  for (const { store } of control.voters.filter(({ joining }) => joining === true))
+    sentences.push(
+      `The store of ${store} was replaced: it votes again once it holds every register that the others hold.`,
+    );
   if (control.frozen) return sentences;
   for (const { site, words } of opinions) {
     const { state, fencedEpoch } = control.sites[site]!;

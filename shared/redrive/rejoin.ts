@@ -1,7 +1,7 @@
 import { acceptorsOf, registerOptions } from '../control/acceptors.ts';
-import { type ControlDraft, learnControl, proposeControl } from '../control/log.ts';
+import { type ControlDraft, proposeControl } from '../control/log.ts';
 import type { Core } from '../core.ts';
-import { InvariantError, SiteUnavailableError } from '../errors.ts';
+import { SiteUnavailableError } from '../errors.ts';
 import { type ControlEntry, parseFact, publicationSchema } from '../journal/facts.ts';
 import { registerKey } from '../journal/keys.ts';
 import { type Acceptor, learn } from '../journal/registers.ts';
@@ -10,40 +10,13 @@ import { listAll, type StateStore } from '../ports/object-store.ts';
 import { holdFiles } from '../worker/hold-files.ts';
 
 /**
- * A store that was restored from a backup, or replaced, has forgotten what it promised (F38). It comes back under a new
- * incarnation that is named in the control log and does not vote (`joining`) until it holds every register that the two
- * others hold (F58): then whatever was decided with the help of what it forgot is known to it again.
+ * A store that was restored from a backup, or replaced, has forgotten what it promised (F38). The command
+ * `replace-store` names its new incarnation in the control log, which does not vote (`joining`) until it holds every
+ * register that the two others hold (F58): then whatever was decided with the help of what it forgot is known to it again.
  */
 
 /** Registers completed in one call. */
 const registersAtOnce = 500;
-
-/**
- * Names the new incarnation of a voter, which from then on does not vote. Decided by the two others alone.
- * @throws InvariantError where another voter is joining: two that may not vote leave none to decide
- */
-export async function replaceVoter(
-  core: Core,
-  store: string,
-  incarnation: string,
-  cause: Pick<ControlDraft, 'actor' | 'reason' | 'operation'>,
-): Promise<ControlEntry> {
-  const control = await learnControl(core);
-  const standing = control.voters.find((voter) => voter.store === store);
-  if (standing === undefined) throw new InvariantError('voter_unknown', `${store} has no vote`);
-  if (standing.incarnation === incarnation) return control;
-  const joining = control.voters.find((voter) => voter.joining === true && voter.store !== store);
-  if (joining !== undefined)
-    throw new InvariantError('voter_joining', `${joining.store} is joining: wait until it votes`);
-  const voters = control.voters.map((voter) => (voter.store === store ? { store, incarnation, joining: true } : voter));
-  const { entry } = await proposeControl(
-    core,
-    control,
-    { ...draftFrom(core, control), ...cause, voters },
-    { without: store },
-  );
-  return entry;
-}
 
 /**
  * Completes the registers of a joining voter, and lets it vote when it has them all: for each register that the two

@@ -128,6 +128,16 @@ describe('commands', () => {
     [['cordon', 'aws'], { sites: { aws: { state: 'cordoned' } } }],
     [['drain', 'aws'], { sites: { aws: { state: 'cordoned' } } }],
     [['freeze'], { frozen: true }],
+    [
+      ['replace-store', 'witness'],
+      {
+        voters: [
+          { store: 'aws', incarnation: 'aws-1' },
+          { store: 'azure', incarnation: 'azure-1' },
+          { store: 'witness', incarnation: expect.not.stringMatching('witness-1'), joining: true },
+        ],
+      },
+    ],
     [['weights', 'aws=80', 'azure=20'], { sites: { aws: { weight: 80 }, azure: { weight: 20 } } }],
     [
       [...failover.slice(0, 5), '--scope', 'model=m'],

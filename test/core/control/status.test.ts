@@ -119,6 +119,14 @@ describe('what happens, and what to type', () => {
     );
   });
 
+  test('a store that was replaced and does not vote yet is told', () => {
+    const voters = first.voters.map((voter) => (voter.store === 'aws' ? { ...voter, joining: true } : voter));
+    expect(page().byItself.join(' ')).not.toContain('votes again');
+    expect(page({ control: entryAfter(first, { voters }) }).byItself.join(' ')).toContain(
+      'The store of aws was replaced: it votes again once it holds every register',
+    );
+  });
+
   test('frozen control is named first, and how to end it', () => {
     expect(typed({ control: entryAfter(first, { frozen: true }), observations: awsDark })[0]).toContain('unfreeze');
   });

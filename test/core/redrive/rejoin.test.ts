@@ -1,10 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
 import { acceptorsOf, registerOptions } from '../../../shared/control/acceptors.ts';
+import { execute } from '../../../shared/control/execute.ts';
 import { initControl } from '../../../shared/control/init.ts';
 import { controlView, learnControl } from '../../../shared/control/log.ts';
 import type { Core } from '../../../shared/core.ts';
 import { decide, learn } from '../../../shared/journal/registers.ts';
-import { completeVoter, replaceVoter } from '../../../shared/redrive/rejoin.ts';
+import { completeVoter } from '../../../shared/redrive/rejoin.ts';
 import { World } from '../../support/world.ts';
 
 async function started(): Promise<{ world: World; core: Core }> {
@@ -21,7 +22,18 @@ async function started(): Promise<{ world: World; core: Core }> {
   return { world, core };
 }
 const text = (bytes: Uint8Array | undefined) => (bytes === undefined ? undefined : Buffer.from(bytes).toString());
-const cause = { actor: 'operator:test', reason: 'restored from last night', operation: 'replace-1' };
+const replaceStore = (core: Core, store: string, force: ['no-witness'] | [] = []) =>
+  execute(
+    core,
+    { kind: 'replace-store', store, incarnation: `${store}-2` },
+    {
+      actor: 'operator:test',
+      reason: 'restored from last night',
+      operationId: `replace-${store}`,
+      observations: [],
+      force,
+    },
+  );
 
 describe('a store that comes back from a backup', () => {
   test('F38 control: one that votes at once, under its old name, lets a decided value be decided again', async () => {
@@ -51,7 +63,7 @@ describe('a store that comes back from a backup', () => {
     await put('a/2', 'by aws and the witness');
     world.azure.faults.clear();
     world.aws.state.wipe();
-    await world.settled(replaceVoter(core, 'aws', 'aws-2', cause));
+    await world.settled(replaceStore(core, 'aws'));
     const joining = await core.control.current();
     expect(joining.voters).toContainEqual({ store: 'aws', incarnation: 'aws-2', joining: true });
     expect(acceptorsOf(core, joining).map(({ id }) => id)).toEqual(['azure', 'witness']);
@@ -81,7 +93,7 @@ describe('a store that comes back from a backup', () => {
     for (let i = 0; i < 5; i++)
       await world.settled(decide(acceptorsOf(core, control), `a/${i}`, Buffer.from(`${i}`), registerOptions(core)));
     world.aws.state.wipe();
-    await world.settled(replaceVoter(core, 'aws', 'aws-2', cause));
+    await world.settled(replaceStore(core, 'aws'));
     let writes = 0;
     world.aws.faults.before = (op) => {
       if (op === 'putIfAbsent' && ++writes > 2) throw new Error('dark');
@@ -91,5 +103,29 @@ describe('a store that comes back from a backup', () => {
     expect((await core.control.current()).voters).toContainEqual({ store: 'aws', incarnation: 'aws-2', joining: true });
     await world.settled(completeVoter(core));
     expect((await core.control.current()).voters).toContainEqual({ store: 'aws', incarnation: 'aws-2' });
+  });
+
+  test('only the two others decide that it was replaced: with one of them dark nothing is decided, whatever is forced', async () => {
+    const { world, core } = await started();
+    world.witness.faults.set('all', { refuse: true });
+    const outcome = await world.settled(replaceStore(core, 'aws', ['no-witness']));
+    expect(outcome).toMatchObject({
+      status: 'undecided',
+      objections: [
+        { sentence: 'both other stores have to decide that a store was replaced, and one of them does not answer' },
+      ],
+    });
+    expect((await core.control.current()).voters).toContainEqual({ store: 'aws', incarnation: 'aws-1' });
+    world.witness.faults.clear();
+    expect(await world.settled(replaceStore(core, 'aws'))).toMatchObject({ status: 'done', entry: { epoch: 2 } });
+    expect(await world.settled(replaceStore(core, 'aws'))).toMatchObject({ status: 'replayed' });
+    expect(await world.settled(replaceStore(core, 'azure'))).toMatchObject({
+      status: 'impossible',
+      sentence: 'aws was replaced and does not vote yet: wait until it does',
+    });
+    expect(await world.settled(replaceStore(core, 'gcp'))).toMatchObject({
+      status: 'impossible',
+      sentence: 'there is no store gcp; there are aws, azure, witness',
+    });
   });
 });
