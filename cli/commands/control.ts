@@ -16,6 +16,12 @@ import { pause } from '../pause.ts';
 import { createProgress, type Track } from '../progress.ts';
 import { type Styles, type Text, table, text } from '../text.ts';
 
+/**
+ * How long one cloud may take for its word: where every other store swallows calls, four looks and votes end one after
+ * the other by their time limit (test/core/control/silence.test.ts).
+ */
+const commandMs = 45_000;
+
 /** A command to the control log, as the API takes it. */
 export interface ControlConfig {
   kind: CommandKind;
@@ -142,7 +148,7 @@ function followed(command: Command): void {
 async function send(config: ControlConfig, context: Context): Promise<ExitCode> {
   const { kind, body, connection } = config;
   const { io, print } = context;
-  const client = connect(connection, { answerMs: 20_000 });
+  const client = connect(connection, { answerMs: commandMs });
   let answer = await command(client, kind, body, io.signal);
   if (isBegun(answer)) answer = await follow(client, config, answer, context);
   print.result(answer, () => answerLines(answer, print.styles));

@@ -38,7 +38,7 @@ export interface RegisterOptions {
   random: Random;
   ids: Ids;
   log: Log;
-  /** Bound of one store call. */
+  /** Bound of one store call; no new round begins for want of answers when so much time has gone by. */
   callMs: DurationMs;
   /** Rounds before giving up; default 8. */
   attemptsMax?: number;
@@ -125,9 +125,12 @@ class Proposer {
   }
 
   async #untilDone(attempt: () => Promise<RoundEnd>): Promise<Uint8Array | undefined> {
-    const { clock, random, attemptsMax = attemptsDefault } = this.#options;
+    const { clock, random, callMs, attemptsMax = attemptsDefault } = this.#options;
+    const startedAt = clock.now();
     let last: RoundEnd | undefined;
-    while (this.#attempt < attemptsMax) {
+    // Two that swallow calls would swallow those of eight rounds, one after the other, and somebody waits for a word.
+    const isPatient = () => last === undefined || !('unreachable' in last) || clock.now() - startedAt < callMs;
+    while (this.#attempt < attemptsMax && isPatient()) {
       const pause = Math.min(backoffMs.max, backoffMs.base * 2 ** this.#attempt);
       if (this.#attempt > 0) await clock.sleep(Math.ceil(random() * pause));
       this.#attempt += 1;
