@@ -1,4 +1,4 @@
-import type { SeenObservation } from '../health/types.ts';
+import type { Reading, SeenObservation } from '../health/types.ts';
 import type { ControlEntry } from '../journal/facts.ts';
 import { canonicalJson, sha256 } from '../journal/json.ts';
 import { compareText } from '../journal/keys.ts';
@@ -37,7 +37,7 @@ interface Candidate {
  * What should change by itself, if anything. Never two things at once, the gravest first:
  *
  * 1. A site that two of three observers hold down, for a reason that moving helps, is failed over.
- * 2. A model that is down or throttled in one cloud, and well in the other, works in the other; the site stays.
+ * 2. A model that is down or throttled in one cloud, and seen to answer in the other, works in the other; the site stays.
  * 3. A model that is well again works at home again.
  * 4. A site that was failed over by a machine, and is well again, starts to recover. What follows is gated step by step.
  *
@@ -52,7 +52,7 @@ export function decide(
   now: EpochMs,
   more: DecideMore = {},
 ): Decision {
-  const situation = situationOf({ actor: 'monitor/unnamed', ...more, observations, control, policy, now });
+  const situation = situationOf({ actor: unnamed, ...more, observations, control, policy, now });
   const opinions = Object.keys(control.sites)
     .sort(compareText)
     .map((site) => opinionOf(site, observations, policy.profile, now));
@@ -114,19 +114,31 @@ function targetsFor(from: SiteId, control: ControlEntry): SiteId[] {
     .map(([id]) => id);
 }
 
-function* spillovers(opinions: readonly Opinion[], { control, policy }: Situation): Generator<Candidate> {
+function* spillovers(
+  opinions: readonly Opinion[],
+  { control, policy, observations, actor }: Situation,
+): Generator<Candidate> {
   for (const { site, isDown, isCommon, words } of opinions) {
     if (isDown || isCommon || control.sites[site]!.state !== 'active') continue;
-    for (const model of [...new Set(words.flatMap(({ verdict }) => verdict.models))].sort()) {
-      if (isMovedTo(control, model, site)) continue;
-      const saying = words.filter(({ verdict }) => verdict.models.includes(model));
-      // Its own observer knows best; others may be throttled where it is not.
-      if (saying.length < 2 && saying[0]!.place !== site) continue;
+    // Each cloud knows best what serves it. And its monitor looks after it has read what the others saw: when a vendor
+    // comes back behind both clouds, anybody else would see the model answer at home before hearing that it does there.
+    if (isMonitor(actor) && actor !== monitorOf(site)) continue;
+    const own = words.filter(({ place }) => place === site);
+    for (const model of [...new Set(own.flatMap(({ verdict }) => verdict.models))].sort()) {
+      if (isMovedTo(control, model, site) || lastLook(model, site, observations)?.outcome !== 'failed') continue;
+      const saying = own.filter(({ verdict }) => verdict.models.includes(model));
+      const since = Math.max(...saying.map(({ verdict }) => verdict.since));
+      // Not to be accused is not enough: where nobody asks for it, nobody notices that the vendor is away there, too (F44).
+      const isSeenToAnswer = (id: SiteId) => {
+        const look = lastLook(model, id, observations);
+        return look?.outcome === 'ok' && look.at >= since;
+      };
       const to = targetsFor(site, control).find(
         (id) =>
           control.sites[id]!.state === 'active' &&
           policy.sitesFor(model).includes(id) &&
-          opinions.some((one) => one.site === id && one.isWell && !one.models.includes(model)),
+          opinions.some((one) => one.site === id && one.isWell && !one.models.includes(model)) &&
+          isSeenToAnswer(id),
       );
       if (to === undefined) continue;
       yield {
@@ -136,6 +148,19 @@ function* spillovers(opinions: readonly Opinion[], { control, policy }: Situatio
       };
     }
   }
+}
+
+const unnamed = 'monitor/unnamed';
+const monitorOf = (site: SiteId) => `monitor/${site}`;
+const isMonitor = (actor: string) => actor.startsWith('monitor/') && actor !== unnamed;
+
+/** What a site's own observer, fresh and trusting itself, saw of a model there in its last round. */
+function lastLook(model: string, site: SiteId, observations: readonly SeenObservation[]): Reading | undefined {
+  return observations
+    .filter(({ stale, observation }) => !stale && observation.trustsItself && observation.home === site)
+    .flatMap(({ observation: { readings = [] } }) => readings)
+    .filter((one) => one.site === site && one.signal === 'model' && one.subject === model)
+    .sort((a, b) => b.at - a.at)[0];
 }
 
 /** The model was sent to `site`; to send it on from there is the business of its own home. */

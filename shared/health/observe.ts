@@ -121,9 +121,10 @@ export async function observeAll(
   const isIll = (site: SiteId) =>
     round.some((one) => one.site === site && one.outcome === 'failed') ||
     memory.alone.some((verdict) => verdict.site === site && verdict.health !== 'healthy');
+  const illElsewhere = modelsIllElsewhere(deps.home, others);
   const [breakers, ...closer] = await Promise.all([
     lookAtBreakers(core, deps, memory, backlog),
-    lookAtModels(core, deps, memory, profile, backlog),
+    lookAtModels(core, deps, memory, profile, backlog, illElsewhere),
     lookAtReferences(
       core,
       deps,
@@ -164,7 +165,7 @@ export async function observeAll(
     ...(breakers.length > 0 && { breakers }),
     readings: round.slice(0, readingsMax),
   };
-  await write(core, memory, own, profile);
+  await write(core, memory, own, profile, illElsewhere.size > 0);
   return { own, others };
 }
 
@@ -245,10 +246,18 @@ function lookAtProgress(
   return progressReadings(observer, [...core.sites.keys()], previous, memory.sample, works, core.settings);
 }
 
+/** Models that somebody who is believed holds ill at another site: whether they answer here is what others wait for. */
+export function modelsIllElsewhere(home: SiteId | null, others: readonly SeenObservation[]): Set<string> {
+  const heard = others.filter(({ stale, observation }) => home !== null && !stale && observation.trustsItself);
+  const verdicts = heard.flatMap(({ observation }) => observation.verdicts).filter(({ site }) => site !== home);
+  return new Set(verdicts.flatMap(({ models }) => models));
+}
+
 /**
- * Models are asked where their work waits and does not move, and where they did not answer before; a canary asks the
- * others often enough. One whose lines were answered of late need not be asked: work that is done beats any look. Only
- * the home's own: each cloud knows best what serves it.
+ * Models are asked where their work waits and does not move, where they did not answer before, and where they are ill
+ * elsewhere, since their work moves only to where they are seen to answer; a canary asks the others often enough. One
+ * whose lines were answered of late need not be asked: work that is done beats any look. Only the home's own: each cloud
+ * knows best what serves it.
  */
 async function lookAtModels(
   core: ObserveCore,
@@ -256,6 +265,7 @@ async function lookAtModels(
   memory: ObserveMemory,
   profile: HealthProfile,
   backlog: Observation['backlog'],
+  illElsewhere: ReadonlySet<string>,
 ): Promise<Reading[]> {
   const { home } = deps;
   if (home === null) return [];
@@ -267,10 +277,11 @@ async function lookAtModels(
   const ill = [...memory.models].flatMap(([alias, { outcome }]) => (outcome === 'ok' ? [] : [alias]));
   const judgedIll = memory.alone.flatMap((verdict) => (verdict.site === home ? verdict.models : []));
   const isMoving = (alias: string) => (waiting.get(alias)?.answeredOfLate ?? 0) > 0;
-  const due = [...new Set([...waiting.keys(), ...ill, ...judgedIll])].filter((alias) => {
+  const due = [...new Set([...waiting.keys(), ...ill, ...judgedIll, ...illElsewhere])].filter((alias) => {
     const last = memory.models.get(alias);
     if (memory.modelLooks.has(alias) || isMoving(alias)) return false;
-    if (last === undefined || last.outcome !== 'ok' || judgedIll.includes(alias)) return true;
+    if (last === undefined || last.outcome !== 'ok' || judgedIll.includes(alias) || illElsewhere.has(alias))
+      return true;
     const isStuck = (waiting.get(alias)?.openLines ?? 0) > 0 && waiting.get(alias)!.answeredOfLate === 0;
     return isStuck || now - last.at >= modelPauseWindows * windowMs(profile);
   });
@@ -278,7 +289,9 @@ async function lookAtModels(
     const endpoint = memory.endpoints.get(alias) ?? '/v1/chat/completions';
     const look = probeModel(core, home, { alias, endpoint }, deps).then((reading) => {
       memory.modelLooks.delete(alias);
-      if (reading !== undefined) memory.modelReadings.push(reading);
+      // Nobody here wants it, and nothing here serves it.
+      const isForeign = reading?.code === 'unserved' && !waiting.has(alias);
+      if (reading !== undefined && !isForeign) memory.modelReadings.push(reading);
     });
     memory.modelLooks.set(alias, look);
   }
@@ -328,8 +341,14 @@ async function tend(
   return tendCanary(core, target, found, canary, remembered, { ...turn, observer, isHome: site === home, profile });
 }
 
-/** Written when something changed, at each tick while something is wrong, and else often enough not to seem silent. */
-async function write(core: ObserveCore, memory: ObserveMemory, own: Observation, profile: HealthProfile) {
+/** Written when something changed, at each tick while something is wrong anywhere, and else often enough not to seem silent. */
+async function write(
+  core: ObserveCore,
+  memory: ObserveMemory,
+  own: Observation,
+  profile: HealthProfile,
+  isAwaited: boolean,
+) {
   const gist = JSON.stringify([
     own.trustsItself,
     own.verdicts.map(({ health, causes, models }) => [health, causes, models]),
@@ -338,7 +357,7 @@ async function write(core: ObserveCore, memory: ObserveMemory, own: Observation,
   const isWell = own.trustsItself && own.verdicts.every(({ health }) => health === 'healthy');
   const pauseMs: DurationMs = windowMs(profile) / 3;
   const isDue = memory.writtenAt === undefined || own.at - memory.writtenAt >= pauseMs;
-  if (isWell && gist === memory.written && !isDue) return;
+  if (isWell && !isAwaited && gist === memory.written && !isDue) return;
   memory.written = gist;
   memory.writtenAt = own.at;
   const written = await writeObservation(core, own, memory.etags);

@@ -1,8 +1,10 @@
+import { modelsIllElsewhere } from '../../../shared/health/observe.ts';
 import { nextSample, type ProgressSample, progressReadings } from '../../../shared/health/progress.ts';
 import {
   type HealthProfile,
   profileOf,
   type Reading,
+  type SeenObservation,
   type Signal,
   type Verdict,
   windowMs,
@@ -54,9 +56,15 @@ export class Looks {
   }
 
   /** Everything that one observer looks at in one tick. */
-  round(observer: Observer, now: EpochMs, load: Readonly<Record<Cloud, Load>>): Reading[] {
+  round(
+    observer: Observer,
+    now: EpochMs,
+    load: Readonly<Record<Cloud, Load>>,
+    others: readonly SeenObservation[],
+  ): Reading[] {
+    const isAwaited = modelsIllElsewhere(observer.home ?? null, others).has(modelName);
     const round: Reading[] = [
-      ...clouds.flatMap((site) => this.#look(observer, site, now)),
+      ...clouds.flatMap((site) => this.#look(observer, site, now, isAwaited)),
       ...this.#progress(observer, now, load),
     ];
     for (const subject of references)
@@ -92,7 +100,7 @@ export class Looks {
     return freshReadings(kept.reverse(), profile, now);
   }
 
-  #look(observer: Observer, site: Cloud, now: EpochMs): Reading[] {
+  #look(observer: Observer, site: Cloud, now: EpochMs, isModelAwaited: boolean): Reading[] {
     const { name, home } = observer;
     const link =
       this.#weather.linkShare(now, home, site) +
@@ -125,7 +133,7 @@ export class Looks {
       readings.some((reading) => reading.outcome === 'failed') ||
       observer.canaries.get(site)!.streak === 0 ||
       observer.alone.some((verdict) => verdict.site === site && verdict.health !== 'healthy');
-    return [...readings, ...this.#lookNowAndThen(observer, site, now, isIll, one)];
+    return [...readings, ...this.#lookNowAndThen(observer, site, now, { isIll, isModelAwaited }, one)];
   }
 
   /**
@@ -136,7 +144,7 @@ export class Looks {
     observer: Observer,
     site: Cloud,
     now: EpochMs,
-    isIll: boolean,
+    { isIll, isModelAwaited }: { isIll: boolean; isModelAwaited: boolean },
     one: (signal: Signal, failing: number, subject?: string) => Reading,
   ): Reading[] {
     const { home, readings } = observer;
@@ -144,7 +152,9 @@ export class Looks {
     const share = (service: string, ...ops: string[]) => this.#weather.share(now, site, service, ...ops);
     const found: Reading[] = [];
     const isModelIll = readings.findLast(({ signal }) => signal === 'model')?.outcome === 'failed';
-    if (home === site && (isModelIll || observer.isStuck || now - observer.modelAt >= 5 * windowMs(profile))) {
+    const isJudgedIll = observer.alone.some((verdict) => verdict.site === site && verdict.models.length > 0);
+    const isModelDue = isModelIll || isJudgedIll || isModelAwaited || observer.isStuck;
+    if (home === site && (isModelDue || now - observer.modelAt >= 5 * windowMs(profile))) {
       observer.modelAt = now;
       const model = 1 - (1 - share('model', '*')) * (1 - this.#weather.share(now, 'provider', 'model', '*'));
       found.push({

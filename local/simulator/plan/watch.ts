@@ -175,9 +175,9 @@ export class Watch {
       observer.isStuck = openLines > 0 && answeredLines === observer.answeredBefore;
       observer.answeredBefore = answeredLines;
     }
-    const round = this.#looks.round(observer, now, load);
-    observer.readings = this.#looks.kept(observer.readings, round, now);
     const others = this.#readOthers(observer, now);
+    const round = this.#looks.round(observer, now, load, others);
+    observer.readings = this.#looks.kept(observer.readings, round, now);
     const { trustsItself, verdicts, alone } = judgeAll({
       observer: observer.name,
       home: observer.home ?? null,

@@ -251,9 +251,11 @@ describe('spillover', () => {
     moves: [{ scope: 'model', name: 'm', from: 'aws', to: 'azure', since: 2 }],
   });
 
+  const refused: Observer = { ...sees(throttled), looks: { m: 'failed' } };
+  const answered: Observer = { ...well, looks: { m: 'ok' } };
+
   test('a model throttled in one cloud, by the word of its own observer, moves alone: the sites stay as they are', () => {
-    const decision = decided(seen({ aws: sees(throttled), azure: well, third: well }));
-    expect(decision).toMatchObject({
+    expect(decided(seen({ aws: refused, azure: answered, third: well }))).toMatchObject({
       kind: 'change',
       draft: { sites: first.sites, moves: [{ scope: 'model', name: 'm', from: 'aws', to: 'azure', since: 2 }] },
     });
@@ -269,11 +271,41 @@ describe('spillover', () => {
     ['nobody can judge the other cloud', throttled, 'unknown' as const],
   ])('does not happen where %s', (_, aws, azure) => {
     const says: Observer = { aws, azure: azure! };
-    expect(decided(seen({ aws: says, azure: says, third: says })).kind).toBe('none');
+    const observers = {
+      aws: { ...says, looks: { m: 'failed', 'only-aws': 'failed' } as const },
+      azure: { ...says, looks: { m: 'ok', 'only-aws': 'ok' } as const },
+      third: says,
+    };
+    expect(decided(seen(observers)).kind).toBe('none');
   });
 
-  test('does not happen on the word of one outsider', () => {
-    expect(decided(seen({ aws: well, azure: sees(throttled), third: well })).kind).toBe('none');
+  test('does not happen on the word of outsiders', () => {
+    const outsider = sees(throttled);
+    expect(
+      decided(seen({ aws: { ...well, looks: { m: 'failed' } }, azure: { ...outsider, ...answered }, third: outsider }))
+        .kind,
+    ).toBe('none');
+  });
+
+  test.each<[string, Observer]>([
+    ['nobody looked', well],
+    ['only another model answered', { ...well, looks: { e: 'ok' } }],
+    ['it did not answer', { ...well, looks: { m: 'failed' } }],
+    ['it answered before it was ill here', { ...answered, at: now - 61_000 }],
+    ['who saw it answer has gone silent', { ...answered, stale: true }],
+    ['who saw it answer doubts itself', { ...answered, trustsItself: false }],
+  ])('F44: does not happen where it is not accused in the other cloud, and %s', (_, azure) => {
+    expect(decided(seen({ aws: refused, azure, third: well })).kind).toBe('none');
+  });
+
+  test('F44: is the business of the monitor that lives there, and not of one that hears sooner that a vendor is back', () => {
+    const by = (actor: string, aws = refused) =>
+      decide(seen({ aws, azure: answered, third: well }), first, policy, now, { actor }).kind;
+    expect(by('monitor/aws')).toBe('change');
+    expect(by('monitor/azure')).toBe('none');
+    // It is held ill for a while yet, and its last look was answered, or there was none.
+    expect(by('monitor/aws', { ...refused, looks: { m: 'ok' } })).toBe('none');
+    expect(by('monitor/aws', { ...refused, looks: {} })).toBe('none');
   });
 
   test('a model that is well at home again returns', () => {

@@ -42,6 +42,8 @@ export interface Observer {
   /** Default: every store, the witness too. */
   stores?: string[];
   backlog?: Backlog[];
+  /** Models that it has just seen answer at home, or not. */
+  looks?: Record<string, 'ok' | 'failed'>;
   since?: number;
   holdUntil?: number;
   at?: number;
@@ -67,6 +69,14 @@ export function seen(observers: Record<string, Observer>): SeenObservation[] {
         one[site] === undefined ? [] : [verdict(site, one[site], one)],
       ),
       backlog: one.backlog ?? [],
+      readings: Object.entries(one.looks ?? {}).map(([subject, outcome]) => ({
+        observer,
+        site: observer,
+        signal: 'model',
+        subject,
+        at: one.at ?? now,
+        outcome,
+      })),
     },
     stale: one.stale ?? false,
     stores: one.stores ?? ['aws', 'azure', 'witness'],

@@ -1,5 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { BreakerNote } from '../../../shared/batching/breaker.ts';
+import { type Decision, decide } from '../../../shared/control/decide.ts';
+import { controlPolicy } from '../../../shared/control/policy.ts';
 import { breakerBoard } from '../../../shared/health/breakers.ts';
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
 import { readObservations, writeObservation } from '../../../shared/health/observation.ts';
@@ -203,6 +205,34 @@ describe('two monitors', () => {
     await watched.run(5 * minute, () => watched.verdict('aws', 'aws')?.health === 'degraded');
     expect(watched.verdict('aws', 'aws')).toMatchObject({ causes: ['model-throttled'], models: ['m'] });
   });
+
+  test.each([
+    ['answers there', [], 'change'],
+    ['is away there, too', ['azure m'], 'none'],
+  ] as const)(
+    'F44 a model that is ill in one cloud and %s: the idle cloud is asked, and %j decides',
+    async (_, alsoAway, kind) => {
+      const watched = await new Watched().begin();
+      const { world } = watched;
+      await watched.run(5 * minute);
+      for (const away of ['aws m', ...alsoAway]) watched.broken.models.set(away, 'refused');
+      world.answer = async ({ line, customId }) => {
+        return { outcome: 'retry', line, customId, cause: 'backend', reason: 'refused', counts: false };
+      };
+      // All the work is at aws: nobody at azure has any reason of its own to ask the model.
+      await world.accept({ home: 'aws', lines: 10 });
+      const decisions: Decision[] = [];
+      await watched.run(10 * minute, () => {
+        decisions.push(decide(watched.seen, world.control, controlPolicy(world.core('aws')), world.clock.now()));
+        return decisions.at(-1)!.kind === 'change';
+      });
+      expect(watched.verdict('aws', 'aws')).toMatchObject({ models: ['m'] });
+      expect(decisions.at(-1)).toMatchObject({
+        kind,
+        ...(kind === 'change' && { command: { from: 'aws', to: 'azure', scope: { kind: 'model', name: 'm' } } }),
+      });
+    },
+  );
 
   test('a dark cloud is judged dark in time, its monitor gone with it, and the own site stays healthy', async () => {
     const watched = await new Watched().begin();
