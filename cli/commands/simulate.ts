@@ -104,6 +104,7 @@ async function runSeeds(config: SimulateConfig, { print, io }: Context): Promise
   print.say(text`seeds ${first} to ${first + seeds - 1}${hours === undefined ? '' : `, ${hours} h of faults each`}`);
   if (seeds === 1) {
     const drawn = drawRun({ seed: String(first), knobs, ...(keep !== undefined && { keep }) });
+    requireDrawn(keep, drawRun({ seed: String(first), knobs }).schedule.length, first);
     print.say(text`knobs ${JSON.stringify(drawn.knobs)}`);
     for (const [i, one] of drawn.schedule.entries()) print.say(text`fault ${i}: ${describe(one)}`);
   }
@@ -131,6 +132,12 @@ async function runSeeds(config: SimulateConfig, { print, io }: Context): Promise
   return isGood ? exitCodes.ok : exitCodes.no;
 }
 
+function requireDrawn(keep: readonly number[] | undefined, count: number, seed: number): void {
+  const beyond = keep?.find((at) => at >= count);
+  if (beyond !== undefined)
+    throw new CliError(exitCodes.usage, text`--keep: ${beyond} names no fault: seed ${seed} draws ${count}, from 0 on`);
+}
+
 function totalsOf({ totals, failures, reached, unreached, hash }: CampaignReport, spentMs: number, isGood: boolean) {
   return {
     ok: isGood,
@@ -138,6 +145,7 @@ function totalsOf({ totals, failures, reached, unreached, hash }: CampaignReport
     virtualHours: Math.round(totals.virtualHours * 10) / 10,
     skippedHours: Math.round(totals.skippedHours * 10) / 10,
     hoursPerMinute: Math.round(totals.virtualHours / (spentMs / 60_000)),
+    runHoursPerMinute: Math.round((totals.virtualHours - totals.skippedHours) / (spentMs / 60_000)),
     failedSeeds: failures.map(({ report }) => report.seed),
     reached,
     unreached,
@@ -180,7 +188,7 @@ function reportLines({ totals, reached, unreached, hash }: CampaignReport, spent
   const points = Object.entries(reached).sort(([a], [b]) => (a < b ? -1 : 1));
   return [
     text``,
-    text`${seeds} seeds, ${failed} failed; ${virtualHours.toFixed(1)} virtual hours, ${skippedHours.toFixed(1)} of them quiet and left out, ${Math.round(virtualHours / (spentMs / 60_000))} an actual minute`,
+    text`${seeds} seeds, ${failed} failed; ${virtualHours.toFixed(1)} virtual hours, ${skippedHours.toFixed(1)} of them quiet and left out; ${Math.round(virtualHours / (spentMs / 60_000))} an actual minute, ${Math.round((virtualHours - skippedHours) / (spentMs / 60_000))} of them run tick by tick`,
     text`${batches} batches, ${lines} lines, ${repeats} lines computed again; ${processes} processes, ${epochs} control entries`,
     text`${faults} faults struck ${struckCalls} of ${calls} calls`,
     text`reached: ${joined(

@@ -50,6 +50,8 @@ export interface Knobs {
   observer: boolean;
   /** Faults that strike; 0: a quiet run. */
   faults: number;
+  /** Whether time in which nothing can happen but the passing of it is left out, and counted apart. */
+  leavesOutQuiet: boolean;
 }
 
 /** The settings that a run's core is given. */
@@ -65,12 +67,15 @@ export function settingsOf(knobs: Knobs): Settings {
   });
 }
 
+/** Runs so long tick half as often: what they try is what takes hours. */
+const longHours = 12;
+
 /** Draws the knobs of one seed. `given` ones are drawn all the same and then replaced, so that they shift nothing. */
 export function drawKnobs(stream: Stream, given: Partial<Knobs> = {}): Knobs {
   const rarely = (rate: number, value: number) => (stream.chance(rate) ? value : 0);
   const drawn: Knobs = {
     hours: 1,
-    tickMs: stream.pick([10_000, 20_000, 30_000, 60_000]),
+    tickMs: stream.pick([10_000, 20_000, 30_000, 60_000]) * ((given.hours ?? 1) >= longHours ? 2 : 1),
     health: 'balanced',
     failover: stream.chance(0.85) ? 'automatic' : 'recommend',
     intake: stream.chance(0.6) ? 'strict' : 'available',
@@ -103,6 +108,7 @@ export function drawKnobs(stream: Stream, given: Partial<Knobs> = {}): Knobs {
     canaries: stream.chance(0.5),
     observer: stream.chance(0.8),
     faults: stream.int(1, 10),
+    leavesOutQuiet: true,
   };
   return { ...drawn, ...given };
 }

@@ -1,3 +1,4 @@
+import { canaryTenant } from '../../shared/health/canary-batch.ts';
 import type { EpochMs } from '../../shared/units.ts';
 import type { SimulatedStore, StoreWitness } from './services/store.ts';
 
@@ -51,6 +52,8 @@ export class SimulationRecord implements StoreWitness {
   readonly callbacks = new Map<string, Set<string>>();
   /** How often something happened that a campaign wants to have happened. */
   readonly reached = new Map<string, number>();
+  /** When something was last written or deleted that tells of work: a fact, a vote, a hint, and of no canary. */
+  lastWorkAt: EpochMs = 0;
   readonly #watchers: Watcher[] = [];
   readonly #now: () => EpochMs;
 
@@ -76,10 +79,12 @@ export class SimulationRecord implements StoreWitness {
   }
 
   created(store: SimulatedStore, key: string, bytes: Uint8Array): void {
+    if (tellsOfWork(key)) this.lastWorkAt = this.#now();
     for (const watcher of this.#watchers) watcher.created?.(store, key, bytes);
   }
 
   deleted(store: SimulatedStore, key: string): void {
+    if (tellsOfWork(key)) this.lastWorkAt = this.#now();
     for (const watcher of this.#watchers) watcher.deleted?.(store, key);
   }
 
@@ -92,3 +97,5 @@ export class SimulationRecord implements StoreWitness {
     for (const watcher of this.#watchers) watcher.receipt?.(seen);
   }
 }
+
+const tellsOfWork = (key: string): boolean => !key.startsWith('observations/') && !key.includes(`/${canaryTenant}/`);

@@ -10,6 +10,7 @@ import { startClients } from './jobs.ts';
 import { drawKnobs, type Knobs } from './knobs.ts';
 import { plantLaterVersions, plantTornResults, replaceStore } from './plants.ts';
 import { notePoint, noteQueues } from './points.ts';
+import { runActive } from './quiet.ts';
 import type { Violation } from './record.ts';
 import { helpBack, isAtRest } from './rest.ts';
 import { type Disturbance, drawSchedule } from './schedule.ts';
@@ -18,7 +19,7 @@ import { FunctionsApp } from './services/functions-app.ts';
 import { LambdaTrigger } from './services/lambda.ts';
 import { startLambdaMonitor, startObserver, startTimerMonitor } from './services/monitors.ts';
 import type { Variant } from './variant.ts';
-import { type Cloud, clouds, startOfTime, World } from './world.ts';
+import { type Cloud, startOfTime, World } from './world.ts';
 
 export interface RunOptions {
   seed: string;
@@ -116,7 +117,7 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   plantTornResults(world, activeMs);
   replaceStore(world, activeMs);
   driver.play(schedule);
-  const skippedMs = await runActive(world, history, startOfTime + activeMs);
+  const skippedMs = await runActive(world, history, planted, startOfTime + activeMs);
   driver.endAll();
   const end = world.now + (options.restHours ?? 6) * hourMs;
   helpBack(world, operators, () => options.lost?.());
@@ -151,45 +152,6 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
     },
     trace: world.trace.kept,
   };
-}
-
-/** Ticks that a world at rest is given before something comes again: enough to fill every window of every judge. */
-const wakingTicks = 12;
-/** Below this nothing is won by leaving time out. */
-const worthTicks = 20;
-
-/**
- * Runs while faults strike. Time in which the world is at rest and nothing comes from outside is left out, all but its
- * last ticks: that is what would happen if all processes stood still so long, so nothing is seen that could not be.
- * @returns time left out
- */
-async function runActive(world: World, history: ControlHistory, end: number): Promise<number> {
-  const { scheduler, settings } = world;
-  const sliceMs = worthTicks * settings.tickMs;
-  let skippedMs = 0;
-  while (world.now < end) {
-    await scheduler.run(Math.min(end, world.now + sliceMs));
-    const wakeAt = Math.min(end, scheduler.nextFixed ?? end) - wakingTicks * settings.tickMs;
-    if (wakeAt - world.now < sliceMs || !isQuiet(world, history)) continue;
-    skippedMs += wakeAt - world.now;
-    scheduler.leaveOut(wakeAt);
-  }
-  return skippedMs;
-}
-
-/** At rest, nothing is wrong, nobody is away or on his way back, and the queues are empty. */
-function isQuiet(world: World, history: ControlHistory): boolean {
-  if (world.board.active.length > 0 || world.knobs.laterVersions > 0) return false;
-  const head = history.head;
-  if (head === undefined || head.moves.length > 0 || head.voters.some(({ joining }) => joining)) return false;
-  const areSettled = Object.values(head.sites).every(
-    ({ state, weight }) => state === 'active' && ![5, 25].includes(weight),
-  );
-  const backlog = clouds.reduce(
-    (sum, site) => sum + world.queues[site].intake.backlog + world.queues[site].work.backlog,
-    0,
-  );
-  return areSettled && backlog === 0 && isAtRest(world, undefined);
 }
 
 /** What the core loads late; loading is the machine's business and must not happen inside a run. */

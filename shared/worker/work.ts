@@ -2,7 +2,7 @@ import type { Core } from '../core.ts';
 import { codeOf } from '../errors.ts';
 import type { Pointer } from '../journal/facts.ts';
 import type { Delivery, Settlement } from '../ports/delivery.ts';
-import type { EpochMs } from '../units.ts';
+import type { DurationMs, EpochMs } from '../units.ts';
 import { backoffMs, workChunk } from './chunk.ts';
 import { withLease } from './lease.ts';
 import { planBatch } from './planner.ts';
@@ -11,8 +11,18 @@ import { publishBatch } from './publisher.ts';
 import { sparing } from './spare.ts';
 import { splitRange } from './split.ts';
 
-/** How long a pointer of a later version waits before it is handed out again, maybe to a process that knows it. */
-const unknownVersionDelayMs = 60_000;
+const minuteMs: DurationMs = 60_000;
+/** Longest pause of a pointer of a later version: 14 days of them, the retention of both queues, are under 700 deliveries. */
+const unknownVersionPauseMaxMs: DurationMs = 30 * minuteMs;
+
+/**
+ * How long a pointer of a later version waits before it is handed out again, maybe to a process that knows it: as many
+ * minutes as it was handed out times, at most half an hour. With the same pause each time the broker would dead-letter it
+ * after 1,000 deliveries, which one a minute reaches in 17 hours: less than a batch may take.
+ */
+export function unknownVersionPauseMs(deliveryCount: number): DurationMs {
+  return Math.min(Math.max(1, deliveryCount) * minuteMs, unknownVersionPauseMaxMs);
+}
 
 /**
  * Works messages of either queue, all at once, each settled on its own and last. Never rejects: whatever goes wrong with
@@ -33,7 +43,8 @@ async function workOne(core: Core, delivery: Delivery, deadline: EpochMs): Promi
   const parsed = parsePointer(delivery.body);
   if ('fault' in parsed) {
     core.log.warn('pointer.unreadable', { fault: parsed.fault, detail: parsed.detail });
-    if (parsed.fault === 'unknown') return delivery.settle({ kind: 'giveBack', delayMs: unknownVersionDelayMs });
+    if (parsed.fault === 'unknown')
+      return delivery.settle({ kind: 'giveBack', delayMs: unknownVersionPauseMs(delivery.deliveryCount) });
     return delivery.settle({ kind: 'deadLetter', reason: 'unreadable', description: parsed.detail });
   }
   if (delivery.deliveryCount > core.settings.deliveriesMax) {

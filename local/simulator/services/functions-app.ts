@@ -128,7 +128,8 @@ export class FunctionsApp {
       queue.earlier.set(id, deliveries);
       await core.sites.get('azure')![part].send([{ id, body, delayMs }]);
     };
-    const { delivery, conclude } = serviceBusDelivery(parsed(message.body), context as never, () => 0, sendCopy);
+    const earlier = queue.earlier.get(message.id) ?? 0;
+    const { delivery, conclude } = serviceBusDelivery(parsed(message.body), context as never, () => earlier, sendCopy);
     const settle = (isDone: boolean) => {
       if (process.isDead) return;
       end();

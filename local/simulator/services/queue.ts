@@ -80,7 +80,7 @@ export class SimulatedQueue implements Queue {
   onVisible: (() => void) | undefined;
   /** Told of each message that was completed. */
   onCompleted: ((body: string) => void) | undefined;
-  /** How often the originals of a message were delivered, by its id: what a copy carries in its properties. */
+  /** How often the originals of a copy were delivered, by its id: it carries that in its properties, and the broker counts anew. */
   readonly earlier = new Map<string, number>();
   /** What happened here that a test wants to have happened. */
   readonly seen = { duplicates: 0, lostLeases: 0, expired: 0, staleSettlements: 0 };
@@ -118,8 +118,7 @@ export class SimulatedQueue implements Queue {
   async send(messages: readonly OutgoingMessage[]): Promise<void> {
     this.#manners.credits?.spend(messages.length);
     for (const { id, body, delayMs = 0 } of messages) {
-      const message: Message = { id, body, deliveryCount: this.earlier.get(id) ?? 0, state: 'gone', turn: 0 };
-      this.earlier.delete(id);
+      const message: Message = { id, body, deliveryCount: 0, state: 'gone', turn: 0 };
       this.#all.add(message);
       if (delayMs > 0) this.#wait(message, 'delayed', delayMs);
       else this.#show(message);
@@ -233,6 +232,7 @@ export class SimulatedQueue implements Queue {
   #remove(message: Message): void {
     this.#enter(message, 'gone');
     this.#all.delete(message);
+    this.earlier.delete(message.id);
   }
 
   #show(message: Message): void {

@@ -50,6 +50,9 @@ const operationOf: Record<StoreOp | QueueOp, { service: 'store' | 'queue'; opera
   depth: { service: 'queue', operation: 'receive', isWrite: false },
 };
 
+/** No adapter waits longer for a reply. @source functions-aws/adapters/http.ts, functions-azure/adapters/http.ts, `requestMs` */
+const replyMaxMs: DurationMs = 5_000;
+
 /** Half of a round trip between two places, in ms: within a site, between the clouds, to the witness or from elsewhere. */
 const oneWayMs = { near: 4, clouds: 35, outside: 25 } as const;
 
@@ -115,8 +118,7 @@ export class Wire<Op extends StoreOp | QueueOp> extends Faults<Op> {
         // A request that nobody answers may still arrive, even after its sender has given up.
         if (isWrite && this.#stream.chance(0.4) && Number.isFinite(fate.silentMs))
           scheduler.after(this.#stream.next() * 2 * fate.silentMs, () => takeEffect(nothing, nothing));
-        if (Number.isFinite(fate.silentMs)) fail(unheard(), fate.silentMs);
-        return;
+        return fail(unheard(), Math.min(fate.silentMs, replyMaxMs));
       }
       if (fate.error !== undefined) {
         trace.write(scheduler.now, `${process.name} ${op} ${where} ${key} ${fate.error}`);
@@ -125,9 +127,12 @@ export class Wire<Op extends StoreOp | QueueOp> extends Faults<Op> {
           scheduler.after(thereMs, () => takeEffect(nothing, nothing));
         return fail(errorOf(fate.error, where, op, isWrite), thereMs + backMs);
       }
+      const isTooSlow = thereMs + backMs > replyMaxMs;
+      if (isTooSlow) fail(unheard(), replyMaxMs);
       scheduler.after(thereMs, () =>
         takeEffect(
           (value) => {
+            if (isTooSlow) return;
             if (fate.isReplyLost) {
               trace.write(scheduler.now, `${process.name} ${op} ${where} ${key} reply lost`);
               if (isWrite) this.#network.lostWrites += 1;

@@ -5,6 +5,7 @@ import { resultBytes } from '../../../shared/journal/results.ts';
 import type { Delivery, Settlement } from '../../../shared/ports/delivery.ts';
 import { listAll } from '../../../shared/ports/object-store.ts';
 import { publishBatch, work } from '../../../shared/worker/index.ts';
+import { unknownVersionPauseMs } from '../../../shared/worker/work.ts';
 import { answered, deliveryOf, retried, seeded, World } from '../../support/world.ts';
 import { setState } from '../redrive/support.ts';
 
@@ -164,6 +165,14 @@ describe('working', () => {
     expect((await world.serve('aws', 'work')).toSorted()).toEqual(['deadLetter', 'deadLetter', 'giveBack']);
     await world.clock.advance(61_000);
     expect(await world.serve('aws', 'work')).toEqual(['giveBack']);
+  });
+
+  test('I15: a pointer of a later version is not delivered as often as a broker allows before its queue forgets it', () => {
+    const retentionMs = 14 * 24 * 3_600_000;
+    let deliveries = 0;
+    for (let at = 0; at < retentionMs; at += unknownVersionPauseMs(deliveries)) deliveries += 1;
+    expect(deliveries).toBeLessThan(700);
+    expect(unknownVersionPauseMs(1)).toBe(60_000);
   });
 
   test('a pointer of a later epoch than its worker knows of is given back, and worked once that has learned', async () => {

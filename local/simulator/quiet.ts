@@ -1,0 +1,66 @@
+import type { ControlHistory } from './checkers/control.ts';
+import { isAtRest } from './rest.ts';
+import { clouds, type World } from './world.ts';
+
+/** Ticks that a world is given before something comes again: enough to fill every window of every judge. */
+const wakingTicks = 12;
+/** How often it is looked whether all is quiet, in ticks; less than that is not worth leaving out. */
+const lookEachTicks = 5;
+/** For so many ticks nothing may have been written that tells of work. */
+const stillTicks = 5;
+
+/**
+ * Runs while faults strike. Time in which nothing can happen but the passing of it is left out, all but its last ticks:
+ * that is what would happen if all processes stood still so long, so nothing is seen that could not be.
+ * @param planted messages that nobody understands, and that go round for ever
+ * @returns time left out
+ */
+export async function runActive(
+  world: World,
+  history: ControlHistory,
+  planted: readonly { body: string }[],
+  end: number,
+): Promise<number> {
+  const { scheduler, settings, knobs } = world;
+  const sliceMs = lookEachTicks * settings.tickMs;
+  let skippedMs = 0;
+  while (world.now < end) {
+    await scheduler.run(Math.min(end, world.now + sliceMs));
+    if (!knobs.leavesOutQuiet || !isQuiet(world, history, planted)) continue;
+    const wakeAt = Math.min(end, scheduler.nextFixed ?? end) - wakingTicks * settings.tickMs;
+    if (wakeAt - world.now < sliceMs) continue;
+    skippedMs += wakeAt - world.now;
+    scheduler.leaveOut(wakeAt);
+  }
+  return skippedMs;
+}
+
+/**
+ * Nothing is wrong, nothing was written for some ticks, the queues are empty, and nobody is on his way back. All is at
+ * rest, or waits for a person who has sent a site away.
+ */
+function isQuiet(world: World, history: ControlHistory, planted: readonly { body: string }[]): boolean {
+  const { board, record, now, settings, queues } = world;
+  const head = history.head;
+  if (board.active.length > 0 || head === undefined) return false;
+  if (now - record.lastWorkAt < stillTicks * settings.tickMs || isUnderWay(history)) return false;
+  const holdsWork = clouds.some((site) =>
+    [queues[site].intake, queues[site].work].some(
+      (queue) => queue.backlog > 0 && queue.bodies().some((body) => !planted.some((one) => one.body === body)),
+    ),
+  );
+  if (holdsWork) return false;
+  const isSentAway = Object.values(head.sites).some(({ state }) => state === 'fenced' || state === 'cordoned');
+  return isSentAway || isAtRest(world, undefined);
+}
+
+/** True while machines are to change something in their own time: a return, a spillover, a voter that joins. */
+function isUnderWay({ head, entries }: ControlHistory): boolean {
+  if (head === undefined || head.voters.some(({ joining }) => joining === true)) return true;
+  const isReturning = Object.values(head.sites).some(
+    ({ state, weight }) => state === 'recovering' || (state === 'active' && [5, 25].includes(weight)),
+  );
+  if (isReturning) return true;
+  const isAwry = head.moves.length > 0 || Object.values(head.sites).some(({ state }) => state === 'fenced');
+  return isAwry && [...entries.values()].some(({ entry }) => entry.actor.startsWith('monitor/'));
+}
