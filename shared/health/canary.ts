@@ -87,6 +87,8 @@ export interface CanaryTurn {
   isUrgent: boolean;
   /** Somebody has messages of the site in work, so one that waits behind them proves nothing. */
   isBusy: boolean;
+  /** The model that canaries ask for was not seen to answer at the site, and is accused by itself. */
+  isModelSilent: boolean;
   profile: HealthProfile;
 }
 
@@ -130,7 +132,7 @@ async function follow(
   { slot, found }: { slot: Slot; found: StoredObject },
   memory: CanaryMemory,
   about: About,
-  { profile, isBusy }: CanaryTurn,
+  { profile, isBusy, isModelSilent }: CanaryTurn,
 ): Promise<Reading[]> {
   const now = about.at;
   if (memory.batch !== slot.batch) {
@@ -149,7 +151,8 @@ async function follow(
   // The sweeper ends it as expired at its deadline; a slot whose acceptance was never written ends here.
   if (waitedMs > 2 * canaryLifeMs) await endSlot(core, site, slot, found.etag, { outcome: 'failed', code: 'lost' });
   // One that was worked and cannot be published lacks a majority: that is about the voters, and not about its site.
-  const isLate = !isBusy && waitedMs > canaryBoundMs(profile) && !(await canaryIsWorked(core, site, slot.batch));
+  const isOverdue = !isBusy && !isModelSilent && waitedMs > canaryBoundMs(profile);
+  const isLate = isOverdue && !(await canaryIsWorked(core, site, slot.batch));
   if (!isLate) return [{ ...about, signal: 'canary', outcome: 'unknown' }];
   // One may be lost like any message. The next one has to be late as well before its site is accused in each tick.
   if ((slot.overdue ?? 0) === 0) {

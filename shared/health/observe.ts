@@ -10,7 +10,16 @@ import { type CanaryJob, type CanaryMemory, type CanaryTurn, tendCanary } from '
 import { judgeAll } from './judge-all.ts';
 import { listObservers, readObservations, type SeenBefore, writeObservation } from './observation.ts';
 import { type Looks, lookMs, probeModel, probeReferences, probeSite, type SiteLook } from './probe.ts';
-import { backlogOf, nextSample, type OpenBatch, type ProgressSample, progressReadings, unplanned } from './progress.ts';
+import {
+  backlogOf,
+  nextSample,
+  type OpenBatch,
+  type ProgressSample,
+  progressReadings,
+  type SilentModels,
+  silentModels,
+  unplanned,
+} from './progress.ts';
 import {
   type Backlog,
   type HealthProfile,
@@ -46,7 +55,7 @@ export interface ObserveMemory {
   /** Last look at each model, and how it went. */
   models: Map<string, Reading>;
   /** Looks at models that are under way, by alias: a slow one holds no tick up. */
-  modelLooks: Map<string, Promise<void>>;
+  modelLooks: Map<string, { at: EpochMs; ended: Promise<void> }>;
   /** Looks at models that ended since the last tick. */
   modelReadings: Reading[];
   /** How each model is asked, from the batches that want it. */
@@ -114,7 +123,8 @@ export async function observeAll(
   ]);
   const before = memory.sample;
   const works = new Map(looks.map((look) => [look.site, workIn(look, others)]));
-  const progress = lookAtProgress(core, deps, memory, works, open);
+  const isSilent = silentModels([...lastModelLooks(core, deps, memory), ...modelLooksOf(others)]);
+  const progress = lookAtProgress(core, deps, memory, works, open, isSilent);
   const backlog = memory.sample === undefined ? [] : backlogOf(before, memory.sample);
   const round = [...looks.flatMap(({ readings }) => readings), ...progress];
   // What is not well is looked at more closely.
@@ -134,7 +144,8 @@ export async function observeAll(
     ),
     ...looks.map((look) => {
       const isBusy = isWorking(look.site, works.get(look.site)!, [...backlog, ...backlogsOf(others)]);
-      return tend(core, deps, memory, profile, look, { isBusy, isUrgent: isIll(look.site) });
+      const isModelSilent = deps.canary !== undefined && isSilent(look.site, deps.canary.model);
+      return tend(core, deps, memory, profile, look, { isBusy, isModelSilent, isUrgent: isIll(look.site) });
     }),
   ]);
   round.push(...closer.flat());
@@ -163,7 +174,10 @@ export async function observeAll(
     verdicts,
     backlog,
     ...(breakers.length > 0 && { breakers }),
-    readings: round.slice(0, readingsMax),
+    readings: [...round.filter(({ signal }) => signal !== 'model'), ...lastModelLooks(core, deps, memory)].slice(
+      0,
+      readingsMax,
+    ),
   };
   await write(core, memory, own, profile, illElsewhere.size > 0);
   return { own, others };
@@ -239,11 +253,31 @@ function lookAtProgress(
   memory: ObserveMemory,
   works: ReadonlyMap<SiteId, WorkDepth>,
   open: readonly OpenBatch[] | undefined,
+  isSilent: SilentModels,
 ): Reading[] {
   if (open === undefined) return [];
   const previous = memory.sample;
   memory.sample = nextSample(previous, open, core.clock.now());
-  return progressReadings(observer, [...core.sites.keys()], previous, memory.sample, works, core.settings);
+  return progressReadings(observer, [...core.sites.keys()], previous, memory.sample, works, core.settings, isSilent);
+}
+
+/** How the last look at each model at home went; `unknown` where one is under way that is slow to be answered. */
+function lastModelLooks(core: ObserveCore, { observer, home }: ObserveDeps, memory: ObserveMemory): Reading[] {
+  if (home === null) return [];
+  const slow = [...memory.modelLooks].filter(([, { at }]) => core.clock.now() - at > lookMs(core.settings));
+  const last = new Map(memory.models);
+  for (const [subject, { at }] of slow)
+    if (last.get(subject)?.outcome !== 'failed')
+      last.set(subject, { observer, site: home, signal: 'model', subject, at, outcome: 'unknown' });
+  return [...last.values()];
+}
+
+/** What others who are believed saw last of the models at their own sites. */
+export function modelLooksOf(others: readonly SeenObservation[]): Reading[] {
+  const heard = others.filter(({ stale, observation }) => !stale && observation.trustsItself);
+  return heard.flatMap(({ observation: { home, readings = [] } }) =>
+    readings.filter(({ signal, site }) => signal === 'model' && site === home),
+  );
 }
 
 /** Models that somebody who is believed holds ill at another site: whether they answer here is what others wait for. */
@@ -254,8 +288,9 @@ export function modelsIllElsewhere(home: SiteId | null, others: readonly SeenObs
 }
 
 /**
- * Models are asked where their work waits and does not move, where they did not answer before, and where they are ill
- * elsewhere, since their work moves only to where they are seen to answer; a canary asks the others often enough. One
+ * Models are asked where their work waits and does not move, where they did not answer before, where a canary that asks
+ * for them did not come through, and where they are ill elsewhere, since their work moves only to where they are seen to
+ * answer; a canary asks the others often enough. One
  * whose lines were answered of late need not be asked: work that is done beats any look. Only the home's own: each cloud
  * knows best what serves it.
  */
@@ -267,17 +302,20 @@ async function lookAtModels(
   backlog: Observation['backlog'],
   illElsewhere: ReadonlySet<string>,
 ): Promise<Reading[]> {
-  const { home } = deps;
+  const { home, canary } = deps;
   if (home === null) return [];
   const now = core.clock.now();
-  for (const { model, endpoint } of memory.sample?.open ?? []) memory.endpoints.set(model, endpoint);
+  for (const { model, endpoint } of [...(canary === undefined ? [] : [canary]), ...(memory.sample?.open ?? [])])
+    memory.endpoints.set(model, endpoint);
   const waiting = new Map(
     backlog.flatMap((one) => (one.site === home && one.model !== unplanned ? [[one.model, one]] : [])),
   );
   const ill = [...memory.models].flatMap(([alias, { outcome }]) => (outcome === 'ok' ? [] : [alias]));
   const judgedIll = memory.alone.flatMap((verdict) => (verdict.site === home ? verdict.models : []));
+  const lastCanary = memory.readings.findLast(({ signal, site }) => signal === 'canary' && site === home);
+  const doubted = canary !== undefined && lastCanary?.outcome === 'failed' ? [canary.model] : [];
   const isMoving = (alias: string) => (waiting.get(alias)?.answeredOfLate ?? 0) > 0;
-  const due = [...new Set([...waiting.keys(), ...ill, ...judgedIll, ...illElsewhere])].filter((alias) => {
+  const due = [...new Set([...waiting.keys(), ...ill, ...judgedIll, ...illElsewhere, ...doubted])].filter((alias) => {
     const last = memory.models.get(alias);
     if (memory.modelLooks.has(alias) || isMoving(alias)) return false;
     if (last === undefined || last.outcome !== 'ok' || judgedIll.includes(alias) || illElsewhere.has(alias))
@@ -287,15 +325,15 @@ async function lookAtModels(
   });
   for (const alias of due) {
     const endpoint = memory.endpoints.get(alias) ?? '/v1/chat/completions';
-    const look = probeModel(core, home, { alias, endpoint }, deps).then((reading) => {
+    const ended = probeModel(core, home, { alias, endpoint }, deps).then((reading) => {
       memory.modelLooks.delete(alias);
       // Nobody here wants it, and nothing here serves it.
       const isForeign = reading?.code === 'unserved' && !waiting.has(alias);
       if (reading !== undefined && !isForeign) memory.modelReadings.push(reading);
     });
-    memory.modelLooks.set(alias, look);
+    memory.modelLooks.set(alias, { at: now, ended });
   }
-  await atMost(core, lookMs(core.settings), Promise.all(memory.modelLooks.values()));
+  await atMost(core, lookMs(core.settings), Promise.all([...memory.modelLooks.values()].map(({ ended }) => ended)));
   const moving = [...waiting.keys()].filter(isMoving).map((subject): Reading => {
     return { observer: deps.observer, site: home, signal: 'model', subject, at: now, outcome: 'ok' };
   });
@@ -332,7 +370,7 @@ async function tend(
   memory: ObserveMemory,
   profile: HealthProfile,
   { site, canary: found }: SiteLook,
-  turn: Pick<CanaryTurn, 'isBusy' | 'isUrgent'>,
+  turn: Pick<CanaryTurn, 'isBusy' | 'isModelSilent' | 'isUrgent'>,
 ): Promise<Reading[]> {
   if (canary === undefined || found === undefined) return [];
   const remembered = memory.canaries.get(site) ?? {};

@@ -78,12 +78,23 @@ export function nextSample(
   return { at, open: [...open], movedAt };
 }
 
+/** Models by site that were asked and not seen to answer, by the last look at each. */
+export type SilentModels = (site: SiteId, model: string) => boolean;
+
+/** @param looks the last look at each model at its own site */
+export function silentModels(looks: readonly Reading[]): SilentModels {
+  const silent = looks.filter(({ signal, outcome }) => signal === 'model' && outcome !== 'ok');
+  const names = new Set(silent.map(({ site, subject }) => `${site} ${subject}`));
+  return (site, model) => names.has(`${site} ${model}`);
+}
+
 /**
  * Whether what is waiting gets done, per site and model (F41: every call answers, and no job completes).
  *
  * `ok`: something of it moved since the sample before. `failed`, `stalled`: nothing moved, messages lie in the queue and
  * none of them is in work; or some are in work for longer than any run may last. `unknown`: there is no backlog, or
- * it waits for a good reason (all of it in work, or put off), or the depth is not known.
+ * it waits for a good reason (all of it in work, or put off, or for a model that does not answer), or the depth is not
+ * known.
  */
 export function progressReadings(
   observer: string,
@@ -92,6 +103,7 @@ export function progressReadings(
   current: ProgressSample,
   depths: ReadonlyMap<SiteId, { intake?: QueueDepth; work?: QueueDepth }>,
   settings: Pick<Settings, 'runMs' | 'leaseMs'>,
+  isSilent: SilentModels,
 ): Reading[] {
   const { at } = current;
   return sites.flatMap((site): Reading[] => {
@@ -103,7 +115,7 @@ export function progressReadings(
         return { ...common, subject, outcome: 'unknown' };
       if (movedAt > previous.at) return { ...common, subject, outcome: 'ok' };
       const depth = subject === unplanned ? depths.get(site)?.intake : depths.get(site)?.work;
-      if (depth === undefined) return { ...common, subject, outcome: 'unknown' };
+      if (depth === undefined || isSilent(site, subject)) return { ...common, subject, outcome: 'unknown' };
       const isIgnored = depth.visible > 0 && depth.inFlight === 0;
       const isHanging = depth.inFlight > 0 && at - movedAt > settings.runMs + settings.leaseMs;
       if (isIgnored || isHanging) return { ...common, subject, outcome: 'failed', code: 'stalled' };

@@ -1,5 +1,5 @@
-import { modelsIllElsewhere } from '../../../shared/health/observe.ts';
-import { nextSample, type ProgressSample, progressReadings } from '../../../shared/health/progress.ts';
+import { modelLooksOf, modelsIllElsewhere } from '../../../shared/health/observe.ts';
+import { nextSample, type ProgressSample, progressReadings, silentModels } from '../../../shared/health/progress.ts';
 import {
   type HealthProfile,
   profileOf,
@@ -65,7 +65,7 @@ export class Looks {
     const isAwaited = modelsIllElsewhere(observer.home ?? null, others).has(modelName);
     const round: Reading[] = [
       ...clouds.flatMap((site) => this.#look(observer, site, now, isAwaited)),
-      ...this.#progress(observer, now, load),
+      ...this.#progress(observer, now, load, others),
     ];
     for (const subject of references)
       round.push({
@@ -177,7 +177,12 @@ export class Looks {
     return found;
   }
 
-  #progress(observer: Observer, now: EpochMs, load: Readonly<Record<Cloud, Load>>): Reading[] {
+  #progress(
+    observer: Observer,
+    now: EpochMs,
+    load: Readonly<Record<Cloud, Load>>,
+    others: readonly SeenObservation[],
+  ): Reading[] {
     const { home, name } = observer;
     // Whoever sweeps lists what is open; that takes a store.
     if (home === undefined || this.#weather.share(now, home, 'store', 'list', 'get') >= 1) return [];
@@ -190,6 +195,8 @@ export class Looks {
     const previous = observer.sample;
     observer.sample = nextSample(previous, open, now);
     const depths = new Map(clouds.map((site) => [site, { work: load[site].depth }]));
-    return progressReadings(name, clouds, previous, observer.sample, depths, this.#settings);
+    const ownLook = observer.readings.filter(({ signal }) => signal === 'model').slice(-1);
+    const looks = [...ownLook, ...modelLooksOf(others)];
+    return progressReadings(name, clouds, previous, observer.sample, depths, this.#settings, silentModels(looks));
   }
 }

@@ -226,11 +226,41 @@ describe('two monitors', () => {
         decisions.push(decide(watched.seen, world.control, controlPolicy(world.core('aws')), world.clock.now()));
         return decisions.at(-1)!.kind === 'change';
       });
-      expect(watched.verdict('aws', 'aws')).toMatchObject({ models: ['m'] });
+      expect(watched.verdict('aws', 'aws')).toMatchObject({ health: 'degraded', models: ['m'] });
       expect(decisions.at(-1)).toMatchObject({
         kind,
         ...(kind === 'change' && { command: { from: 'aws', to: 'azure', scope: { kind: 'model', name: 'm' } } }),
       });
+    },
+  );
+
+  test.each([
+    ['refuses', 'with work', 0, 10],
+    ['refuses', 'without any', 0, 0],
+    ['swallows calls', 'with work', 600_000, 10],
+    ['swallows calls', 'without any', 600_000, 0],
+  ])(
+    'F44 a vendor that %s behind both clouds, %s, is never taken for a detached trigger',
+    async (_, __, modelMs, lines) => {
+      const watched = await new Watched().begin();
+      const { world } = watched;
+      await watched.run(10 * minute);
+      for (const away of ['aws m', 'azure m']) watched.broken.models.set(away, 'server_error');
+      watched.modelMs = modelMs;
+      // Workers hold off a backend that does not answer: what they take goes back at once, and lies in the queue.
+      world.answer = async ({ line, customId }) => {
+        return { outcome: 'retry', line, customId, cause: 'backend', reason: 'server_error', counts: false };
+      };
+      if (lines > 0) await world.accept({ home: 'aws', lines });
+      const found = new Set<string>();
+      await watched.run(30 * minute, () => {
+        for (const { observation } of watched.seen)
+          for (const { causes } of observation.verdicts) for (const cause of causes) found.add(cause);
+        return false;
+      });
+      expect([...found].sort()).toEqual(
+        lines > 0 ? ['common-cause', 'model-down'] : expect.not.arrayContaining(['trigger-detached']),
+      );
     },
   );
 
