@@ -17,6 +17,8 @@ export interface OpenBatch {
   endpoint: Endpoint;
   lines: number;
   answered: number;
+  /** Result objects that the site has written, those of repeated work too. */
+  written: number;
   acceptedAt: EpochMs;
 }
 
@@ -50,6 +52,7 @@ export function openBatch(
     endpoint: view.manifest.endpoint,
     lines,
     answered: Math.min(sum, lines),
+    written: view.results.filter(({ site }) => site === owner).length,
     acceptedAt: view.acceptance.at,
   };
 }
@@ -67,7 +70,9 @@ export function nextSample(
   for (const [name, group] of Map.groupBy(open, nameOf)) {
     const isMoving = group.some((one) => {
       const earlier = before.get(one.batch);
-      return earlier !== undefined && nameOf(earlier) === name && earlier.answered < one.answered;
+      // Lines answered again are no progress of the batch, and prove that somebody works.
+      const isMore = earlier !== undefined && (earlier.answered < one.answered || earlier.written < one.written);
+      return isMore && nameOf(earlier) === name;
     });
     // A batch that is gone from here was planned, published or moved: somebody did something.
     const stillOpen = new Set(group.map(({ batch }) => batch));

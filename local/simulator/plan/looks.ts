@@ -190,7 +190,15 @@ export class Looks {
       const { openLines, answeredLines, oldestAt } = load[site];
       if (openLines === 0) return [];
       const common = { batch: `all of ${site}`, site, model: modelName, endpoint: '/v1/chat/completions' as const };
-      return [{ ...common, lines: openLines + answeredLines, answered: answeredLines, acceptedAt: oldestAt }];
+      return [
+        {
+          ...common,
+          lines: openLines + answeredLines,
+          answered: answeredLines,
+          written: answeredLines,
+          acceptedAt: oldestAt,
+        },
+      ];
     });
     const previous = observer.sample;
     observer.sample = nextSample(previous, open, now);
