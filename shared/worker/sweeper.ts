@@ -47,13 +47,18 @@ interface Memory extends FactMemory {
   /** Closing is tried again after a pause that doubles. */
   closing: Map<string, { tries: number; nextAt: EpochMs }>;
   nextSyncAt: EpochMs;
+  lastSyncAt?: EpochMs;
   syncCursor?: string;
+  /** A site did not answer since the last full pass: whatever was written meanwhile it may lack. */
+  hasMissed?: boolean;
   nextHintsAt: EpochMs;
 }
 
 /** Batches looked at side by side. */
 const parallel = 8;
 const syncEveryMs: DurationMs = 10 * 60_000;
+/** A full pass that met a dark site is tried again after this, and one after a site was dark does not come sooner. */
+const syncAgainMs: DurationMs = 60_000;
 /** Calls of stores that one tick may spend on the full pass. */
 const syncBudget = 1_000;
 const restoreHintsEveryMs: DurationMs = 24 * 3_600_000;
@@ -105,7 +110,15 @@ async function sweepOnce(core: Core, memory: Memory, control: ControlEntry, repo
   report.drained = await drainStale(core, control);
   if (control.voters.some(({ joining }) => joining === true))
     await guarded(core, report, 'voters', async () => void (await completeVoter(core)));
+  noteAnswers(memory, assessed);
   await syncNowAndThen(core, memory, report);
+}
+
+/** The first tick at which every site answers again asks for a full pass: nobody else looks for facts without a hint. */
+function noteAnswers(memory: Memory, assessed: readonly Assessed[]): void {
+  if (assessed.some(({ view }) => view.unseen.length > 0)) memory.hasMissed = true;
+  else if (memory.hasMissed === true)
+    memory.nextSyncAt = Math.min(memory.nextSyncAt, (memory.lastSyncAt ?? 0) + syncAgainMs);
 }
 
 function memoryOf(core: Core): Memory {
@@ -288,12 +301,14 @@ async function syncNowAndThen(core: Core, memory: Memory, report: SweepReport): 
   const now = core.clock.now();
   if (now >= memory.nextSyncAt) {
     memory.nextSyncAt = now + syncEveryMs;
+    memory.lastSyncAt = now;
+    memory.hasMissed = false;
     await guarded(core, report, 'journal', async () => {
       const { copied, cursor, isStopped } = await syncJournals(core, { budget: syncBudget, cursor: memory.syncCursor });
       report.copied += copied;
       memory.syncCursor = cursor;
       // A pass that has more to do goes on at the next tick; one that met a dark site waits.
-      if (cursor !== undefined && !isStopped) memory.nextSyncAt = now;
+      if (cursor !== undefined) memory.nextSyncAt = now + (isStopped === true ? syncAgainMs : 0);
     });
   }
   if (now < memory.nextHintsAt) return;

@@ -146,3 +146,21 @@ describe('what a crash leaves behind is repaired by the sweeper', () => {
     expect(world.aws.work.calls.send).toBe(sent);
   });
 });
+
+test('facts without a hint, written while a site was dark, are there a minute after it answers again', async () => {
+  const world = new World();
+  world.models = { sitesFor: () => ['aws'] };
+  world.answer = async ({ line, customId }) => {
+    return { outcome: 'retry', line, customId, cause: 'backend', reason: 'busy', counts: false };
+  };
+  // Open all the time, so that each tick looks for it at both sites.
+  await world.accept({ home: 'aws', lines: 1 });
+  await world.run(30 * 60_000, undefined, ['aws']);
+  world.azure.faults.set('all', { refuse: true });
+  await world.run(5 * 60_000, undefined, ['aws']);
+  const key = 'keys/0123456789abcdef.json';
+  await world.aws.journal.putIfAbsent(key, Buffer.from('{}'));
+  world.azure.faults.clear();
+  await world.run(60_000 + 2 * world.settings.tickMs, undefined, ['aws']);
+  expect(await world.azure.journal.get(key)).toBeDefined();
+});
