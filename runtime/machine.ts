@@ -11,6 +11,10 @@ export const systemClock: Clock = {
       // Node rejects with an AbortError of its own; callers are promised the signal's reason.
       throw signal?.aborted ? signal.reason : error;
     }),
+  after(ms, run) {
+    const timer = setTimeout(run, ms);
+    return () => clearTimeout(timer);
+  },
 };
 
 export const systemRandom: Random = Math.random;

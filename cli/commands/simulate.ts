@@ -7,6 +7,7 @@ import type { ScenarioReport } from '../../local/simulator/scenario-run.ts';
 import type { CommandMaker, Context, Flags } from '../command.ts';
 import { CliError, type ExitCode, exitCodes } from '../exit.ts';
 import { joined, type Text, text } from '../text.ts';
+import { simulateCrashPoints } from './simulate-crash-points.ts';
 import { addPlanOptions, planConfigOf, planExamples, simulatePlan } from './simulate-plan.ts';
 import { simulateRegisters } from './simulate-registers.ts';
 
@@ -37,6 +38,7 @@ export function addSimulate(maker: CommandMaker): void {
       'holdfast simulate --scenario ../shared/scenarios.yaml',
       'holdfast simulate --seed 1 --seeds 10000 --hours 24 --json',
       'holdfast simulate --registers',
+      'holdfast simulate --crash-points',
       ...planExamples,
     ])
     .option('--seed <number>', 'first seed', '1')
@@ -48,13 +50,20 @@ export function addSimulate(maker: CommandMaker): void {
     .option('--keep <positions>', 'of the drawn faults only these happen, as a failing run prints them: 0,3,4')
     .option('--scenario <name|file>', 'outages of a file of the form dr-scenario/1, or one of ours by name')
     .option('--registers', 'search the registers by themselves, every schedule within bounds')
+    .option('--crash-points [every]', 'let something die at every call, or at one in so many, of three stories')
     .option('--require-reach', `fail if a point was never reached (always from ${reachSeeds} seeds on)`);
   addPlanOptions(command);
   maker.action(
     command,
-    (_args, flags) => ({ plan: planConfigOf(flags), registers: flags.registers === true, seeds: resolve(flags) }),
-    ({ plan, registers, seeds }, context) => {
+    (_args, flags) => ({
+      plan: planConfigOf(flags),
+      registers: flags.registers === true,
+      crashPoints: crashPointsOf(flags.crashPoints),
+      seeds: resolve(flags),
+    }),
+    ({ plan, registers, crashPoints, seeds }, context) => {
       if (plan !== undefined) return simulatePlan(plan, context);
+      if (crashPoints !== undefined) return simulateCrashPoints(crashPoints, context);
       return registers ? simulateRegisters(context) : simulate(seeds, context);
     },
   );
@@ -77,6 +86,12 @@ function resolve(flags: Flags): SimulateConfig {
     trace: flags.trace === true,
     requiresReach: flags.requireReach === true,
   };
+}
+
+/** One point in so many; `undefined`: not asked for. */
+function crashPointsOf(given: unknown): number | undefined {
+  if (given === undefined) return undefined;
+  return given === true ? 1 : whole('--crash-points', String(given), 1, 100_000);
 }
 
 function whole(flag: string, given: string, min: number, max: number): number {

@@ -1,6 +1,7 @@
 import type { Knobs } from './knobs.ts';
 import { type RunReport, simulate } from './run.ts';
 import type { Disturbance } from './schedule.ts';
+import type { WireCall } from './services/wire.ts';
 import { type Cloud, clouds, type World } from './world.ts';
 
 /** What is under way while something dies. */
@@ -16,6 +17,16 @@ export interface CrashStory {
  */
 export const deaths = ['process, call unsent', 'process, call done', 'cloud, comes back', 'cloud, for good'] as const;
 export type Death = (typeof deaths)[number];
+
+/** One call at which something may die. */
+export interface CrashPoint {
+  story: CrashStory;
+  /** Which of the story's calls that count it is, from 1 on. */
+  at: number;
+  call: string;
+  /** Whoever calls from outside the clouds takes none with it. */
+  deaths: readonly Death[];
+}
 
 const calm: Partial<Knobs> = {
   hours: 0.1,
@@ -70,24 +81,35 @@ export const crashStories: readonly CrashStory[] = [
   },
 ];
 
+/** Looks of monitors, and polls of the control log: they come in each tick, and leave nothing half done. */
+const isPoint = ({ op, key }: WireCall): boolean =>
+  !key.startsWith('observations/') && op !== 'depth' && !(op === 'get' && key.startsWith('control/'));
+
 /** Calls of stores and queues that a story makes when nothing dies: the points at which something may. */
-export async function crashPointsOf(story: CrashStory): Promise<number> {
-  let calls = 0;
+export async function crashPointsOf(story: CrashStory): Promise<CrashPoint[]> {
+  const points: CrashPoint[] = [];
   await simulate({
     seed: story.name,
     knobs: story.knobs,
     schedule: story.schedule,
     prepare(world) {
-      world.network.onCall = () => {
-        calls += 1;
+      world.network.onCall = (call) => {
+        if (!isPoint(call)) return;
+        const isInside = clouds.some((one) => one === call.process.place);
+        points.push({
+          story,
+          at: points.length + 1,
+          call: `${call.process.name} at ${call.op} ${call.where} ${call.key}`,
+          deaths: isInside ? deaths : deaths.slice(0, 2),
+        });
       };
     },
   });
-  return calls;
+  return points;
 }
 
-/** The story again, up to its `point`-th call, at which something dies; then to rest, and the judges' word. */
-export function crashAt(story: CrashStory, point: number, death: Death): Promise<RunReport> {
+/** The story again, up to the call at which something dies; then to rest, and the judges' word. */
+export function crashAt({ story, at }: CrashPoint, death: Death, onTrace?: (line: string) => void): Promise<RunReport> {
   let calls = 0;
   let lost: Cloud | undefined;
   return simulate({
@@ -95,11 +117,13 @@ export function crashAt(story: CrashStory, point: number, death: Death): Promise
     knobs: story.knobs,
     schedule: story.schedule,
     restHours: 3,
+    ...(onTrace && { onTrace }),
     lost: () => lost,
     prepare(world) {
       world.network.onCall = (call) => {
+        if (!isPoint(call)) return;
         calls += 1;
-        if (calls !== point) return;
+        if (calls !== at) return;
         world.trace.write(world.now, `dies: ${call.process.name} at ${call.op} ${call.where} ${call.key}`);
         const cloud = clouds.find((one) => one === call.process.place);
         if (death === 'process, call done') call.killAfterEffect();

@@ -2,12 +2,12 @@ import type { ControlHistory } from './checkers/control.ts';
 import { isAtRest } from './rest.ts';
 import { clouds, type World } from './world.ts';
 
-/** Ticks that a world is given before something comes again: enough to fill every window of every judge. */
-const wakingTicks = 12;
+/** Ticks that a world is given before something comes again: enough to fill the windows of every judge. */
+const wakingTicks = 7;
 /** How often it is looked whether all is quiet, in ticks; less than that is not worth leaving out. */
-const lookEachTicks = 5;
+const lookEachTicks = 3;
 /** For so many ticks nothing may have been written that tells of work. */
-const stillTicks = 5;
+const stillTicks = 3;
 
 /**
  * Runs while faults strike. Time in which nothing can happen but the passing of it is left out, all but its last ticks:

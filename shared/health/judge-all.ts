@@ -75,7 +75,8 @@ export function judgeAll(input: JudgeInput): Judgement {
 
 /** Why this observer should not be believed; `undefined` where it may be. */
 function selfDoubt({ home, readings, profile, now }: JudgeInput): string | undefined {
-  const latest = [...Map.groupBy(readings, ({ signal, subject }) => (signal === 'reference' ? subject : undefined))]
+  const references = readings.filter(({ signal }) => signal === 'reference');
+  const latest = [...Map.groupBy(references, ({ subject }) => subject)]
     .filter(([name]) => name !== undefined)
     .map(([, looks]) => looks.reduce((a, b) => (b.at >= a.at ? b : a)));
   const reached = latest.filter(({ outcome }) => outcome === 'ok').length;

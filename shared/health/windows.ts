@@ -45,9 +45,12 @@ export function signalStates(readings: readonly Reading[], profile: HealthProfil
 }
 
 /** How long a look counts. What is looked at each tick must hold enough looks to become healthy again. */
-function freshMs(series: Pick<Reading, 'signal' | 'subject'>, profile: HealthProfile): DurationMs {
-  const looks = isRare(series) ? profile.window * rareWindows : Math.max(profile.good, profile.window);
-  return 2 * looks * profile.tickMs;
+function freshMs(profile: HealthProfile): DurationMs {
+  return 2 * Math.max(profile.good, profile.window) * profile.tickMs;
+}
+
+function rareFreshMs(profile: HealthProfile): DurationMs {
+  return 2 * profile.window * rareWindows * profile.tickMs;
 }
 
 /** Readings that still count; the others are of no use to any judgement. */
@@ -55,8 +58,11 @@ export function freshReadings(readings: readonly Reading[], profile: HealthProfi
   return readings.filter((one) => isFresh(one, profile, now));
 }
 
-const isFresh = (one: Reading, profile: HealthProfile, now: EpochMs): boolean =>
-  one.at <= now && now - one.at <= freshMs(one, profile);
+function isFresh(one: Reading, profile: HealthProfile, now: EpochMs): boolean {
+  const age = now - one.at;
+  if (age < 0) return false;
+  return age <= (isRare(one) ? rareFreshMs(profile) : freshMs(profile));
+}
 
 function stateOf(series: readonly Reading[], profile: HealthProfile, now: EpochMs): SignalState {
   // Of two looks at one moment the worse one comes last, so that their order in the input does not matter.
@@ -66,7 +72,7 @@ function stateOf(series: readonly Reading[], profile: HealthProfile, now: EpochM
   const one = sorted[0]!;
   const { signal, subject } = one;
   // Ticks take longer while things time out, but what was seen before a long sleep accuses nobody.
-  const recentMs = isRare(one) ? freshMs(one, profile) : 3 * windowMs(profile);
+  const recentMs = isRare(one) ? rareFreshMs(profile) : 3 * windowMs(profile);
   const recent = sorted.slice(-profile.window).filter(({ at }) => now - at <= recentMs);
   const failures = recent.filter(({ outcome }) => outcome === 'failed');
   const answers = sorted.filter(({ outcome }) => outcome !== 'unknown');

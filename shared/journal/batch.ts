@@ -126,10 +126,31 @@ export async function supersededBy(
 
 /** The dispatch records of a batch, oldest first. */
 export async function readDispatches(core: JournalCore, view: BatchView): Promise<Dispatch[]> {
-  const found = await Promise.all(view.dispatchKeys.map((key) => readFact(core, dispatchSchema, key)));
-  return found
-    .flatMap((one) => (one !== undefined && 'fact' in one ? [one.fact] : []))
-    .sort((a, b) => a.at - b.at || compareWrites(a, b));
+  const found = await Promise.all(
+    view.dispatchKeys.map((key) => remember(core, key, () => factOf(core, dispatchSchema, key))),
+  );
+  return found.flatMap((one) => one ?? []).sort((a, b) => a.at - b.at || compareWrites(a, b));
+}
+
+/** Facts that a process has read: they never change, and an open batch is looked at in every tick. */
+const remembered = new WeakMap<JournalCore['sites'], Map<string, object>>();
+/** A plan of a thousand chunks is about 100 KB. */
+const rememberedMax = 500;
+
+async function remember<T extends object>(
+  { sites }: JournalCore,
+  key: string,
+  read: () => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const known = remembered.get(sites) ?? new Map<string, object>();
+  remembered.set(sites, known);
+  const fact = (known.get(key) as T | undefined) ?? (await read());
+  if (fact === undefined) return undefined;
+  // The latest used last, so that the first is the one to forget.
+  known.delete(key);
+  known.set(key, fact);
+  if (known.size > rememberedMax) known.delete(known.keys().next().value!);
+  return fact;
 }
 
 /**
@@ -142,14 +163,16 @@ async function readOf<S extends z.ZodType<{ tenant: string; batch: string }>>(
   schema: S,
   key: string,
 ): Promise<z.infer<S> | undefined> {
-  const taken = await takeAnywhere(core, key, (bytes): { fact: z.infer<S> } | FactFault => {
-    const parsed = parseFact(schema, bytes);
-    if ('fault' in parsed || (parsed.fact.batch === batch && parsed.fact.tenant === tenant)) return parsed;
-    return { fault: 'invalid', detail: `it names ${parsed.fact.tenant} ${parsed.fact.batch}` };
+  return remember(core, key, async () => {
+    const taken = await takeAnywhere(core, key, (bytes): { fact: z.infer<S> } | FactFault => {
+      const parsed = parseFact(schema, bytes);
+      if ('fault' in parsed || (parsed.fact.batch === batch && parsed.fact.tenant === tenant)) return parsed;
+      return { fault: 'invalid', detail: `it names ${parsed.fact.tenant} ${parsed.fact.batch}` };
+    });
+    if (taken === undefined || 'fact' in taken) return taken?.fact;
+    if (taken.fault === 'unknown') throw new TransientError('fact_unknown', `${key}: ${taken.detail}`);
+    return undefined;
   });
-  if (taken === undefined || 'fact' in taken) return taken?.fact;
-  if (taken.fault === 'unknown') throw new TransientError('fact_unknown', `${key}: ${taken.detail}`);
-  return undefined;
 }
 
 async function earliestAcceptance(
@@ -165,10 +188,15 @@ async function earliestAcceptance(
 /** Any plan serves; the first by name that can be read, so that all take the same one while it is there. */
 async function anyPlan(core: JournalCore, keys: string[]): Promise<Plan | undefined> {
   for (const key of keys) {
-    const plan = await readFact(core, planSchema, key);
-    if (plan !== undefined && 'fact' in plan) return plan.fact;
+    const plan = await remember(core, key, () => factOf(core, planSchema, key));
+    if (plan !== undefined) return plan;
   }
   return undefined;
+}
+
+async function factOf<S extends z.ZodType>(core: JournalCore, schema: S, key: string): Promise<z.infer<S> | undefined> {
+  const found = await readFact(core, schema, key);
+  return found !== undefined && 'fact' in found ? found.fact : undefined;
 }
 
 function placedResults(keys: PlacedKey[], prefix: string): PlacedResult[] {

@@ -17,22 +17,27 @@ export async function withDeadline<T>(
   where: string,
   call: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const time = new AbortController();
   const work = new AbortController();
-  const late = (async () => {
-    await clock.sleep(ms, time.signal);
-    await clock.sleep(0, time.signal);
-  })().then(
-    () => {
-      const error = new SiteUnavailableError('timeout', `${where} did not answer within ${ms} ms`, where);
-      work.abort(error);
-      throw error;
-    },
-    () => new Promise<never>(() => {}),
-  );
+  let cancel = () => {};
+  const late = new Promise<never>((_, reject) => {
+    cancel = after(clock, ms, () => {
+      cancel = after(clock, 0, () => {
+        const error = new SiteUnavailableError('timeout', `${where} did not answer within ${ms} ms`, where);
+        work.abort(error);
+        reject(error);
+      });
+    });
+  });
   try {
     return await Promise.race([call(work.signal), late]);
   } finally {
-    time.abort(over);
+    cancel();
   }
+}
+
+function after(clock: Clock, ms: DurationMs, run: () => void): () => void {
+  if (clock.after !== undefined) return clock.after(ms, run);
+  const time = new AbortController();
+  clock.sleep(ms, time.signal).then(run, () => {});
+  return () => time.abort(over);
 }

@@ -1,3 +1,4 @@
+import { sha256 } from '../../../shared/journal/json.ts';
 import type { Process } from '../engine/process.ts';
 import type { Stream } from '../engine/random.ts';
 import { type FrontAnswer, type FrontDoors, uploadForm } from '../services/front.ts';
@@ -116,7 +117,7 @@ export class Client {
       if (file === null || file === undefined) continue;
       const content = await this.#call(tenant, site, 'GET', `/v1/files/${file}/content`, { headers: {} });
       if (content?.status !== 200) return;
-      texts.push(content.text);
+      texts.push(sha256(Buffer.from(content.text)));
     }
     const { status, request_counts, errors } = object;
     const gist = JSON.stringify([status, request_counts, errors, object.output_file_id, object.error_file_id, texts]);

@@ -46,7 +46,9 @@ export function acceptedIsMirrored(world: World): Judge {
         for (const what of lacking(one, acceptance))
           record.violated('I4', `${batch} has a dual receipt ${when}, and ${one} lacks ${what}`);
     if (receipt !== 'single' || settings.intake === 'available') return;
-    const entry = stores[site as Cloud].journal.peek(controlKey(epoch));
+    // A process that starts learns from whichever journal knows most: its own may lack the entry by now.
+    const key = controlKey(epoch);
+    const entry = anywhere(world, key) ?? stores.witness.journal.peek(key);
     const parsed = entry === undefined ? undefined : parseFact(controlSchema, entry);
     const others = parsed !== undefined && 'fact' in parsed ? Object.entries(parsed.fact.sites) : [];
     if (!others.some(([id, { state }]) => id !== site && state === 'fenced'))

@@ -8,6 +8,7 @@ import {
   parseFact,
   publicationSchema,
 } from '../../../shared/journal/facts.ts';
+import { equalBytes } from '../../../shared/journal/json.ts';
 import {
   acceptancesPrefix,
   batchOfKey,
@@ -15,6 +16,7 @@ import {
   manifestKey,
   publicationKey,
 } from '../../../shared/journal/keys.ts';
+import { parseResult } from '../../../shared/journal/results.ts';
 import { clouds, type World } from '../world.ts';
 
 /** The journals as they lie in the stores, read past every port. */
@@ -75,12 +77,39 @@ export function acceptedIds(world: World, placed: PlacedBatch): string[] | undef
   const acceptance = acceptanceOf(world, placed);
   if (acceptance === undefined) return undefined;
   const input = anywhere(world, fileContentKey(placed.tenant, acceptance.fileId));
-  return input === undefined ? undefined : linesOf(input).map((line) => JSON.parse(line).custom_id as string);
+  return input === undefined ? undefined : idsOf(input);
 }
 
-export function linesOf(bytes: Uint8Array): string[] {
-  return Buffer.from(bytes)
-    .toString('utf8')
-    .split('\n')
-    .filter((line) => line !== '');
+const known = { lines: new WeakMap<Uint8Array, string[]>(), ids: new WeakMap<Uint8Array, string[]>() };
+
+function idsOf(input: Uint8Array): string[] {
+  const ids = known.ids.get(input) ?? linesOf(input).map((line) => JSON.parse(line).custom_id as string);
+  known.ids.set(input, ids);
+  return ids;
+}
+
+/** Lines of an object as it lies in a store: those bytes never change. */
+export function linesOf(bytes: Uint8Array): readonly string[] {
+  const lines =
+    known.lines.get(bytes) ??
+    Buffer.from(bytes)
+      .toString('utf8')
+      .split('\n')
+      .filter((line) => line !== '');
+  known.lines.set(bytes, lines);
+  return lines;
+}
+
+/** Result objects by key, as they were parsed first: what lies in the other cloud under a key is mostly the same. */
+const results = new WeakMap<World, Map<string, { bytes: Uint8Array; parsed: ReturnType<typeof parseResult> }>>();
+
+/** As `parseResult`, each object once. */
+export function resultOf(world: World, key: string, bytes: Uint8Array): ReturnType<typeof parseResult> {
+  const all = results.get(world) ?? new Map();
+  results.set(world, all);
+  const before = all.get(key);
+  if (before !== undefined && equalBytes(before.bytes, bytes)) return before.parsed;
+  const parsed = parseResult(key, bytes);
+  all.set(key, { bytes, parsed });
+  return parsed;
 }

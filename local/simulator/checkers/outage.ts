@@ -1,10 +1,9 @@
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
 import { batchOfKey, fileContentKey, parseResultKey } from '../../../shared/journal/keys.ts';
-import { parseResult } from '../../../shared/journal/results.ts';
 import { parsePointer } from '../../../shared/worker/pointers.ts';
 import { marks } from '../services/model.ts';
 import { clouds, type World } from '../world.ts';
-import { acceptanceOf, anywhere, linesOf } from './journal.ts';
+import { acceptanceOf, anywhere, linesOf, resultOf } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 /**
@@ -18,7 +17,7 @@ export function outageIsNoPoison(world: World): Judge {
       created({ container }, key, bytes) {
         const at = container === 'journal' && parseResultKey(key) !== undefined ? batchOfKey(key) : undefined;
         if (at === undefined || at.tenant === canaryTenant) return;
-        const object = parseResult(key, bytes);
+        const object = resultOf(world, key, bytes);
         if ('fault' in object) return;
         for (const row of object.rows) {
           const isBad = row.outcome === 'failed' || (row.outcome === 'answered' && row.status >= 300);

@@ -1,9 +1,9 @@
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
 import { cancelsPrefix, parseResultKey, publicationKey, resultsPrefix } from '../../../shared/journal/keys.ts';
-import { parseResult } from '../../../shared/journal/results.ts';
 import { parsePointer } from '../../../shared/worker/pointers.ts';
 import { clouds, type World } from '../world.ts';
 import type { ControlHistory } from './control.ts';
+import { resultOf } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 /**
@@ -31,7 +31,7 @@ export function settledLast(world: World, history: ControlHistory): Judge {
             const name = parseResultKey(key)!;
             const covers = name.firstLine < firstLine + lines && firstLine < name.firstLine + name.lines;
             if (!covers) continue;
-            const object = parseResult(key, stores[site].journal.peek(key)!);
+            const object = resultOf(world, key, stores[site].journal.peek(key)!);
             if ('fault' in object) continue;
             for (const { line, ...row } of object.rows)
               if (row.outcome !== 'retry' || (row.counts && settings.attemptsMax > 0)) told.add(line);

@@ -37,6 +37,14 @@ export class Process {
     this.clock = {
       now: () => Math.floor(scheduler.now + this.#time.offsetMs),
       sleep: (ms, signal) => this.#sleep(ms, signal),
+      after: (ms, run) => {
+        let isCancelled = false;
+        const event = scheduler.after(ms, () => this.deliver(() => isCancelled || run()));
+        return () => {
+          isCancelled = true;
+          scheduler.cancel(event);
+        };
+      },
     };
   }
 
