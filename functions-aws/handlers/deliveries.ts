@@ -70,33 +70,40 @@ class SqsDelivery implements Delivery {
     return this.#attempt((queue, message) => queue.extend(message, leaseMs));
   }
 
-  settle(settlement: Settlement): Promise<void> | undefined {
+  settle(settlement: Settlement): Promise<unknown> | undefined {
     if (this.#isSettled) return undefined;
     this.#isSettled = true;
-    if (settlement.kind !== 'complete') return this.#giveUp(settlement);
-    this.isKept = false;
-    return undefined;
+    switch (settlement.kind) {
+      case 'complete':
+        this.isKept = false;
+        return undefined;
+      case 'giveBack':
+        // Where this fails, the message comes back when its lease ends.
+        return this.#attempt((queue, message) => queue.giveBack(message, settlement.delayMs));
+      case 'deadLetter':
+        return this.#attempt((queue, message) =>
+          queue.deadLetter(message, settlement.reason, settlement.description),
+        ).then((isWritten) => {
+          this.isKept = !isWritten;
+        });
+    }
   }
 
-  async #giveUp(settlement: Exclude<Settlement, { kind: 'complete' }>): Promise<void> {
-    // Where this fails, the message comes back when its lease ends.
-    if (settlement.kind === 'giveBack')
-      await this.#attempt((queue, message) => queue.giveBack(message, settlement.delayMs));
-    else
-      this.isKept = !(await this.#attempt((queue, message) =>
-        queue.deadLetter(message, settlement.reason, settlement.description),
-      ));
-  }
-
-  /** False, and a log line, where the call fails. */
-  async #attempt(call: (queue: Queue, message: LeasedMessage) => Promise<boolean>): Promise<boolean> {
+  /**
+   * False, and a log line, where the call fails. Not an async function, nor called from one: of ten thousand messages
+   * that all fail, every one is under way at once, and what each of them holds is copied by the garbage collector.
+   */
+  #attempt(call: (queue: Queue, message: LeasedMessage) => Promise<boolean>): Promise<boolean> {
     const { queueOf, leasedMessage, log } = this.#shell;
     const queue = queueOf(this.#record);
-    try {
-      return await call(queue, leasedMessage(this.#record));
-    } catch (error) {
+    const failed = (error: unknown) => {
       log.warn('lease.failed', { queue: queue.name, error: String((error as Error)?.message).slice(0, 200) });
       return false;
+    };
+    try {
+      return call(queue, leasedMessage(this.#record)).catch(failed);
+    } catch (error) {
+      return Promise.resolve(failed(error));
     }
   }
 }
