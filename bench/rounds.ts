@@ -15,16 +15,19 @@ export function rounds(count: number, rivals: Record<string, () => void>): Recor
 /**
  * As `rounds`, for rivals that end later. Processor time of this process is counted, ms, not the time of day: what other
  * processes take from the machine is nobody's cost, and nobody here waits for anything else.
+ * @param before runs before each sample, and is not counted: what one rival leaves to be collected is no other's cost
  */
 export async function roundsAsync(
   count: number,
   rivals: Record<string, () => Promise<unknown>>,
+  before: () => void = () => {},
 ): Promise<Record<string, number[]>> {
   const names = Object.keys(rivals);
   const times: Record<string, number[]> = Object.fromEntries(names.map((name) => [name, []]));
   for (const name of names) await rivals[name]!();
   for (let round = 0; round < count; round++)
     for (const name of round % 2 === 0 ? names : names.toReversed()) {
+      before();
       const from = process.cpuUsage();
       await rivals[name]!();
       const { user, system } = process.cpuUsage(from);

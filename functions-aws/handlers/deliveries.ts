@@ -22,7 +22,18 @@ export function sqsDeliveries(
   leasedMessage: (record: SQSRecord) => LeasedMessage,
   log: Log,
 ): SqsDeliveries {
-  const shell: Shell = { queueOf, leasedMessage, log };
+  const failures = new Map<Queue, Failed>();
+  const failedAt = (queue: Queue): Failed => {
+    const known = failures.get(queue);
+    if (known !== undefined) return known;
+    const failed = (error: unknown) => {
+      log.warn('lease.failed', { queue: queue.name, error: String((error as Error)?.message).slice(0, 200) });
+      return false;
+    };
+    failures.set(queue, failed);
+    return failed;
+  };
+  const shell: Shell = { queueOf, leasedMessage, failedAt };
   const deliveries = records.map((record) => new SqsDelivery(record, shell));
   return {
     deliveries,
@@ -37,8 +48,12 @@ export function sqsDeliveries(
 interface Shell {
   queueOf(record: SQSRecord): Queue;
   leasedMessage(record: SQSRecord): LeasedMessage;
-  log: Log;
+  /** What listens to the failures of a queue. */
+  failedAt(queue: Queue): Failed;
 }
+
+/** Logs an error, and says false. */
+type Failed = (error: unknown) => boolean;
 
 /** Asks nothing of queue and lease before it needs them: most messages are completed by not being named. */
 class SqsDelivery implements Delivery {
@@ -66,37 +81,41 @@ class SqsDelivery implements Delivery {
   }
 
   extend(leaseMs: DurationMs): Promise<boolean> {
-    if (this.#isSettled) return Promise.resolve(false);
-    return this.#attempt((queue, message) => queue.extend(message, leaseMs));
+    return this.#isSettled ? Promise.resolve(false) : this.#show('extend', leaseMs);
   }
 
-  settle(settlement: Settlement): Promise<void> | undefined {
+  settle(settlement: Settlement): Promise<unknown> | undefined {
     if (this.#isSettled) return undefined;
     this.#isSettled = true;
-    if (settlement.kind !== 'complete') return this.#giveUp(settlement);
+    // Where giving back fails, the message comes back when its lease ends.
+    if (settlement.kind === 'giveBack') return this.#show('giveBack', settlement.delayMs);
+    if (settlement.kind === 'deadLetter') return this.#deadLetter(settlement.reason, settlement.description);
     this.isKept = false;
     return undefined;
   }
 
-  async #giveUp(settlement: Exclude<Settlement, { kind: 'complete' }>): Promise<void> {
-    // Where this fails, the message comes back when its lease ends.
-    if (settlement.kind === 'giveBack')
-      await this.#attempt((queue, message) => queue.giveBack(message, settlement.delayMs));
-    else
-      this.isKept = !(await this.#attempt((queue, message) =>
-        queue.deadLetter(message, settlement.reason, settlement.description),
-      ));
-  }
-
-  /** False, and a log line, where the call fails. */
-  async #attempt(call: (queue: Queue, message: LeasedMessage) => Promise<boolean>): Promise<boolean> {
-    const { queueOf, leasedMessage, log } = this.#shell;
+  /**
+   * Changes when the message is seen again; false, and a log line, where that fails. Not an async function, nor called
+   * from one, and one listener for all: of ten thousand messages that all fail, every one is under way at once, and what
+   * each of them holds is copied by the garbage collector.
+   */
+  #show(how: 'extend' | 'giveBack', ms: DurationMs): Promise<boolean> {
+    const { queueOf, leasedMessage, failedAt } = this.#shell;
     const queue = queueOf(this.#record);
     try {
-      return await call(queue, leasedMessage(this.#record));
+      return queue[how](leasedMessage(this.#record), ms).then(undefined, failedAt(queue));
     } catch (error) {
-      log.warn('lease.failed', { queue: queue.name, error: String((error as Error)?.message).slice(0, 200) });
-      return false;
+      return Promise.resolve(failedAt(queue)(error));
+    }
+  }
+
+  async #deadLetter(reason: string, description: string): Promise<void> {
+    const { queueOf, leasedMessage, failedAt } = this.#shell;
+    const queue = queueOf(this.#record);
+    try {
+      this.isKept = !(await queue.deadLetter(leasedMessage(this.#record), reason, description));
+    } catch (error) {
+      failedAt(queue)(error);
     }
   }
 }

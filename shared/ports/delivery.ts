@@ -12,7 +12,7 @@ export interface Delivery {
   /** Keeps the lease for `leaseMs` from now; a no-op where the host renews by itself. Never rejects: false if lost. */
   extend(leaseMs: DurationMs): Promise<boolean>;
   /** How it ended. The first call counts. Never rejects; `undefined` where there is nothing to wait for. */
-  settle(settlement: Settlement): Promise<void> | undefined;
+  settle(settlement: Settlement): Promise<unknown> | undefined;
 }
 
 /** `complete`: done with it. `giveBack`: again, not before `delayMs`. `deadLetter`: nobody can read it. */

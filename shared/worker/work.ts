@@ -44,12 +44,14 @@ async function workOne(core: Core, delivery: Delivery, deadline: EpochMs): Promi
   if ('fault' in parsed) {
     core.log.warn('pointer.unreadable', { fault: parsed.fault, detail: parsed.detail });
     if (parsed.fault === 'unknown')
-      return delivery.settle({ kind: 'giveBack', delayMs: unknownVersionPauseMs(delivery.deliveryCount) });
-    return delivery.settle({ kind: 'deadLetter', reason: 'unreadable', description: parsed.detail });
+      await delivery.settle({ kind: 'giveBack', delayMs: unknownVersionPauseMs(delivery.deliveryCount) });
+    else await delivery.settle({ kind: 'deadLetter', reason: 'unreadable', description: parsed.detail });
+    return;
   }
   if (delivery.deliveryCount > core.settings.deliveriesMax) {
     core.log.warn('pointer.leftToSweeper', { batch: parsed.fact.batch, deliveries: delivery.deliveryCount });
-    return delivery.settle({ kind: 'complete' });
+    await delivery.settle({ kind: 'complete' });
+    return;
   }
   const settlement = await withLease(core.clock, delivery, core.settings.leaseMs, () =>
     handle(core, parsed.fact, delivery.deliveryCount, deadline).catch((error) =>

@@ -125,6 +125,20 @@ describe('the messages of one Lambda invocation', () => {
     expect(await answer()).toEqual(['m0']);
   });
 
+  test('a queue that throws before it gives a promise rejects nothing either', async () => {
+    const { queue, deliveries, answer } = await setUp(2);
+    const throws = () => {
+      throw new Error('dark');
+    };
+    queue.extend = throws;
+    queue.giveBack = throws;
+    queue.deadLetter = throws;
+    expect(await deliveries[0]!.extend(leaseMs)).toBe(false);
+    await deliveries[0]!.settle({ kind: 'giveBack', delayMs: 0 });
+    await deliveries[1]!.settle({ kind: 'deadLetter', reason: 'unreadable', description: '' });
+    expect(await answer()).toEqual(['m0', 'm1']);
+  });
+
   test('the first settlement counts, and a settled message is not extended', async () => {
     const { queue, deliveries, answer } = await setUp(1);
     await deliveries[0]!.settle(complete);
