@@ -1,8 +1,8 @@
 import { acceptorsOf, registerOptions } from '../control/acceptors.ts';
 import { type ControlDraft, proposeControl } from '../control/log.ts';
 import type { Core } from '../core.ts';
-import { SiteUnavailableError } from '../errors.ts';
-import { type ControlEntry, parseFact, publicationSchema } from '../journal/facts.ts';
+import { codeOf, SiteUnavailableError } from '../errors.ts';
+import { type ControlEntry, type Publication, parseFact, publicationSchema } from '../journal/facts.ts';
 import { registerKey } from '../journal/keys.ts';
 import { type Acceptor, learn } from '../journal/registers.ts';
 import { withDeadline } from '../ports/deadline.ts';
@@ -62,7 +62,7 @@ async function complete(
       const parsed = parseFact(publicationSchema, value);
       if ('fault' in parsed)
         throw new SiteUnavailableError('publication_unreadable', `${name}: ${parsed.detail}`, name);
-      await holdFiles(core, id, parsed.fact);
+      await holdWhatIsThere(core, id, parsed.fact);
     },
   });
   const call = <T>(where: string, run: (signal: AbortSignal) => Promise<T>) =>
@@ -78,6 +78,20 @@ async function complete(
     await call('joining', (signal) =>
       joining.state.putIfAbsent(registerKey(joining.incarnation, name), bytes, { signal }),
     );
+}
+
+/**
+ * Files that no store has any more keep nobody from voting: most of them were deleted, a long time after their
+ * publication was decided, and no other value may be decided in its place anyway.
+ */
+async function holdWhatIsThere(core: Core, store: string, publication: Publication): Promise<void> {
+  try {
+    await holdFiles(core, store, publication);
+  } catch (error) {
+    const isNowhere = codeOf(error) === 'lost_output' && (error as Error).cause === undefined;
+    if (!isNowhere) throw error;
+    core.log.warn('publication.files_gone', { batch: publication.batch, tenant: publication.tenant, store });
+  }
 }
 
 async function namesIn(state: StateStore, incarnation: string): Promise<Set<string>> {

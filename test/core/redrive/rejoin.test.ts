@@ -4,6 +4,8 @@ import { execute } from '../../../shared/control/execute.ts';
 import { initControl } from '../../../shared/control/init.ts';
 import { controlView, learnControl } from '../../../shared/control/log.ts';
 import type { Core } from '../../../shared/core.ts';
+import { factBytes, noUsage, type Publication } from '../../../shared/journal/facts.ts';
+import { publicationRegister } from '../../../shared/journal/keys.ts';
 import { decide, learn } from '../../../shared/journal/registers.ts';
 import { completeVoter } from '../../../shared/redrive/rejoin.ts';
 import { World } from '../../support/world.ts';
@@ -103,6 +105,49 @@ describe('a store that comes back from a backup', () => {
     expect((await core.control.current()).voters).toContainEqual({ store: 'aws', incarnation: 'aws-2', joining: true });
     await world.settled(completeVoter(core));
     expect((await core.control.current()).voters).toContainEqual({ store: 'aws', incarnation: 'aws-2' });
+  });
+
+  test('a publication whose files were deleted since holds nobody up', async () => {
+    const { world, core } = await started();
+    const control = await learnControl(core);
+    const batch = `batch_${'a'.repeat(32)}`;
+    const publication: Publication = {
+      v: 1,
+      kind: 'publication',
+      batch,
+      tenant: 'acme',
+      status: 'completed',
+      site: 'aws',
+      epoch: 1,
+      counts: { total: 1, completed: 1, failed: 0 },
+      usage: noUsage,
+      model: 'm',
+      output: { sha256: 'b'.repeat(64), bytes: 200 },
+      errorFile: null,
+      choice: null,
+      errors: [],
+      repeats: 0,
+      inProgressAt: 0,
+      finalizingAt: 0,
+      cancellingAt: null,
+      endedAt: 0,
+      boundTo: null,
+    };
+    const value = factBytes(publication);
+    const name = publicationRegister(batch);
+    // Decided by both clouds; the witness never saw it, and its files are in no store any more.
+    await world.settled(decide(acceptorsOf(core, control), name, value, registerOptions(core)));
+    world.aws.state.wipe();
+    await world.settled(replaceStore(core, 'aws'));
+    // A store that does not answer may have them: then it waits.
+    world.aws.faults.set('getStream', { refuse: true });
+    await expect(world.settled(completeVoter(core))).rejects.toMatchObject({ code: 'no_majority' });
+    world.aws.faults.clear();
+    await world.settled(completeVoter(core));
+    const voting = await core.control.current();
+    expect(voting.voters).toContainEqual({ store: 'aws', incarnation: 'aws-2' });
+    world.azure.faults.set('all', { refuse: true });
+    expect(await world.settled(learn(acceptorsOf(core, voting), name, registerOptions(core)))).toEqual(value);
   });
 
   test('only the two others decide that it was replaced: with one of them dark nothing is decided, whatever is forced', async () => {

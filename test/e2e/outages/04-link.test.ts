@@ -6,15 +6,17 @@ import { gsm8kIds, type Outage, other, victims } from './support.ts';
 
 const directions = ['to', 'from', 'both'] as const;
 
-/** A batch in work at each cloud, submitted through its own front door. */
+/** A batch in work at each cloud, submitted through its own front door, and soon too slow to end before it may. */
 async function bothBusy(outage: Outage) {
-  await outage.slow(700);
   const batches = [];
   for (const cloud of victims) {
     await outage.homeIs(cloud);
-    batches.push({ cloud, batch: await outage.submit(cloud) });
+    await outage.behave({ latency: { ms: 700 } }, { clouds: [cloud] });
+    const batch = await outage.submit(cloud);
+    batches.push({ cloud, batch });
+    await outage.untilAnswered(cloud, batch, 0.1);
+    await outage.behave({ latency: { ms: 5_000 } }, { clouds: [cloud] });
   }
-  await Promise.all(batches.map(({ cloud, batch }) => outage.untilAnswered(cloud, batch, 0.1)));
   return batches;
 }
 
@@ -25,6 +27,7 @@ describe('the link between the clouds is cut, with a witness', () => {
       withOutage(async (outage, faults) => {
         const batches = await bothBusy(outage);
         await faults.inject({ site: 'aws', service: 'link', kind: 'blackhole', direction, ttlMs: lastingMs });
+        await outage.slow(700);
         const { epoch } = await outage.control();
         const named = direction === 'both' ? victims : direction === 'to' ? ['azure'] : ['aws'];
         for (const cloud of named)
@@ -82,6 +85,7 @@ describe('the link is cut both ways, and no witness answers', () => {
             .catch((error) => error);
           expect(refused).toBeInstanceOf(HoldfastApiError);
         }
+        await outage.slow(700);
         for (const { cloud, batch } of batches) {
           await outage.untilAnswered(cloud, batch, 1);
           expect((await outage.batch(cloud, batch)).status).not.toBe('completed');
@@ -114,6 +118,7 @@ describe('the link is cut both ways, and no witness answers', () => {
             });
           expect(answer).toMatchObject({ status: 'done', solo: true });
         }
+        await outage.slow(700);
         // Each side redrives what the other one had, and publishes both batches for itself.
         for (const cloud of victims) for (const { batch } of batches) await outage.untilEnded(cloud, batch);
         await faults.clear();

@@ -15,9 +15,9 @@ test(
       }
       const page = await outage.ops.status();
       expect(page.witness).toBe('silent');
-      expect(page.sites.map(({ health, state }) => [health, state])).toEqual([
-        ['healthy', 'active'],
-        ['healthy', 'active'],
+      expect(page.sites.map(({ health, state, causes }) => [health, state, causes])).toEqual([
+        ['healthy', 'active', []],
+        ['healthy', 'active', []],
       ]);
       expect((await outage.control()).epoch).toBe(epoch);
     }),
