@@ -1,3 +1,4 @@
+import type { Observation } from '../../shared/health/types.ts';
 import type { ControlHistory } from './checkers/control.ts';
 import { isAtRest } from './rest.ts';
 import { clouds, type World } from './world.ts';
@@ -49,9 +50,20 @@ function isQuiet(world: World, history: ControlHistory, planted: readonly { body
       (queue) => queue.backlog > 0 && queue.bodies().some((body) => !planted.some((one) => one.body === body)),
     ),
   );
-  if (holdsWork) return false;
+  if (holdsWork || isAnybodyIll(world)) return false;
   const isSentAway = Object.values(head.sites).some(({ state }) => state === 'fenced' || state === 'cordoned');
   return isSentAway || isAtRest(world, undefined);
+}
+
+/** Some observer held some site for worse than healthy when it last said so: time is what its verdict waits for. */
+function isAnybodyIll({ stores }: World): boolean {
+  return Object.values(stores).some(({ state }) =>
+    state.keysUnder('observations/').some((key) => {
+      if (!/^observations\/[a-z0-9-]+\.json$/.test(key)) return false;
+      const { verdicts } = JSON.parse(Buffer.from(state.peek(key)!).toString('utf8')) as Observation;
+      return verdicts.some(({ health }) => health !== 'healthy');
+    }),
+  );
 }
 
 /** True while machines are to change something in their own time: a return, a spillover, a voter that joins. */

@@ -92,9 +92,10 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   world.trace.onLine = options.onTrace;
   const planted: { site: Cloud; body: string }[] = [];
   let lines = 0;
+  let endedAt = startOfTime;
   const operators = new Operators(world);
   const driver = new Driver(world, operators);
-  const { judges, history } = judgesOf(world, { schedule, struck: () => driver.struck, lines: () => lines, planted });
+  const { judges, history } = judgesOf(world, { schedule, endOfFaults: () => endedAt, planted });
   world.onLog = (event, fields, { place }) => {
     notePoint(world, event, fields);
     const isFenced = history.head?.sites[place]?.state === 'fenced';
@@ -119,6 +120,7 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   driver.play(schedule);
   const skippedMs = await runActive(world, history, planted, startOfTime + activeMs);
   driver.endAll();
+  endedAt = world.now;
   const end = world.now + (options.restHours ?? 6) * hourMs;
   helpBack(world, operators, () => options.lost?.());
   const lost = () => options.lost?.();

@@ -50,6 +50,8 @@ const extraSchema = z.looseObject({
   /** How often some site may be fenced by a machine: exactly so often. */
   failovers: z.int().min(0).optional(),
   restHours: z.number().min(0.1).max(100).optional(),
+  /** The first seed, where what it must reach takes a certain one: others count on from it. */
+  seed: z.int().min(1).max(1_000_000).default(1),
 });
 
 const invariantPattern = /^I([1-9]|1[0-5])$/;
@@ -80,6 +82,7 @@ export async function simulateScenario(
     throw new ConfigError(scenario.id, `${scenario.id}: ${issue?.path.join('.')}: ${issue?.message}`);
   }
   const { knobs, orders, reach, failovers, restHours } = parsed.data;
+  const seed = String(Number(options.seed) + parsed.data.seed - 1);
   const schedule = scheduleOf(scenario, orders);
   const lastMs = Math.max(...schedule.map((one) => Math.max(one.fromMs, ('untilMs' in one && one.untilMs) || 0)));
   const hours = Math.max(1, (lastMs + 1_200_000) / hourMs);
@@ -88,7 +91,7 @@ export async function simulateScenario(
   const bound = [...names.filter((name) => invariantPattern.test(name)), ...rules];
   const log: ControlEntry[] = [];
   const report = await simulate({
-    seed: options.seed,
+    seed,
     schedule,
     knobs: { ...calm(hours), ...(knobs as Partial<Knobs>), ...options.knobs, hours },
     restHours: restHours ?? 12,

@@ -1,17 +1,24 @@
+import { type HealthProfile, profileOf } from '../../../shared/health/types.ts';
 import { controlSchema, parseFact } from '../../../shared/journal/facts.ts';
 import type { World } from '../world.ts';
 import type { ControlHistory } from './control.ts';
 import type { Judge } from './judge.ts';
 
-/** What was wrong so long ago is no reason any more: verdicts hold back for an hour, and rare looks count for three. */
-const rememberedMs = 4 * 3_600_000;
+const hourMs = 3_600_000;
+/**
+ * What was wrong so long ago is no reason any more. A verdict gets better after a row of good looks and a hold-down of an
+ * hour at most, and until then the site may be failed over as soon as the other one can take its work; twice the row, for
+ * looks that come late while things time out.
+ */
+const rememberedMs = ({ good, tickMs }: HealthProfile): number => Math.min(4 * hourMs, hourMs + 2 * good * tickMs);
 
 /**
  * No site is failed over by a machine that nothing was wrong with: neither it, nor a way to it, nor what its models come
  * from. Whoever accuses a site that is well is sick himself, and has to notice (F43).
  */
 export function onlyTheSickAreFailedOver(world: World, history: ControlHistory): Judge {
-  const { record, scheduler, board } = world;
+  const { record, scheduler, board, settings } = world;
+  const forgivenMs = rememberedMs(profileOf(settings));
   const lastWrong = new Map<string, number>();
   board.onChange = () => {
     for (const { effect } of board.active)
@@ -32,7 +39,7 @@ export function onlyTheSickAreFailedOver(world: World, history: ControlHistory):
         for (const [id, { state }] of Object.entries(sites)) {
           if (state !== 'fenced' || before?.sites[id]?.state === 'fenced') continue;
           const wrongUntil = lastWrong.get(id) ?? Number.NEGATIVE_INFINITY;
-          if (scheduler.now - wrongUntil > rememberedMs)
+          if (scheduler.now - wrongUntil > forgivenMs)
             record.violated('false-alarm', `${id} was failed over although nothing was wrong with it: ${reason}`);
         }
       },

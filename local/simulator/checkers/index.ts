@@ -17,8 +17,8 @@ import { witnessIsNotMissed } from './stability.ts';
 /** What a run tells its judges about itself. */
 export interface JudgedRun {
   schedule: readonly Disturbance[];
-  struck: () => number;
-  lines: () => number;
+  /** When the faults ended that had no end of their own. */
+  endOfFaults: () => number;
   /** Pointers of a later version that were put into queues. */
   planted: { site: 'aws' | 'azure'; body: string }[];
 }
@@ -44,7 +44,7 @@ export function judgesOf(world: World, run: JudgedRun): { judges: Judge[]; histo
     outageIsNoPoison(world),
     laterVersionsAreKept(world, run.planted),
     journalsConverge(world),
-    repetitionIsBounded(world, run.struck, run.lines),
+    repetitionIsBounded(world, run.schedule, run.endOfFaults),
     witnessIsNotMissed(world, history, run.schedule),
     takeoverIsBounded(world),
   ];
