@@ -1,5 +1,5 @@
 import type { SiteId } from '../ports/site.ts';
-import type { DurationMs, EpochMs } from '../units.ts';
+import type { EpochMs } from '../units.ts';
 import { judge, presentCauses, suspectedCauses } from './judge.ts';
 import type { Cause, HealthProfile, Observation, Reading, SeenObservation, Verdict } from './types.ts';
 import { signalStates } from './windows.ts';
@@ -33,8 +33,6 @@ export const referencesNeeded = 3;
 
 /** Causes that a cut link between observer and site would explain as well. */
 const seenThroughLink: ReadonlySet<Cause> = new Set(['site-dark', 'store-down', 'queue-stuck', 'api-down']);
-/** What waited for a backend is put off for five minutes at most, and then has to be worked. */
-const mendingMs: DurationMs = 10 * 60_000;
 /** Causes that two sites cannot well have at once by accident. */
 const shareable: ReadonlySet<Cause> = new Set([
   'site-dark',
@@ -70,17 +68,9 @@ export function judgeAll(input: JudgeInput): Judgement {
   const doubt = selfDoubt(input);
   const verdicts = alone.map((verdict) => {
     if (doubt !== undefined) return abstained(verdict, doubt);
-    return mending(withCommonCause(withLink(verdict, input), input), input);
+    return withCommonCause(withLink(verdict, input), input);
   });
-  const sharedAt = new Map(verdicts.map((verdict) => [verdict.site, verdict.sharedAt]));
-  return {
-    trustsItself: doubt === undefined,
-    verdicts,
-    alone: alone.map((verdict) => ({
-      ...verdict,
-      ...(sharedAt.get(verdict.site) !== undefined && { sharedAt: sharedAt.get(verdict.site)! }),
-    })),
-  };
+  return { trustsItself: doubt === undefined, verdicts, alone };
 }
 
 /** Why this observer should not be believed; `undefined` where it may be. */
@@ -152,32 +142,11 @@ function withCommonCause(verdict: Verdict, input: JudgeInput): Verdict {
     const what = [...shared, ...sharedModels.map((model) => `model ${model}`)].join(', ');
     return {
       ...verdict,
-      sharedAt: input.now,
       causes: ['common-cause', ...verdict.causes],
       evidence: [`${site} has the same fault: ${what}`, ...verdict.evidence].slice(0, 10),
     };
   }
   return verdict;
-}
-
-/**
- * Of two clouds with the same fault one is mended first, by a tick or, where work was put off, by minutes. Until the
- * other one is mended, too, it has what it had: work that is moved then is moved because of a common cause.
- */
-function mending(verdict: Verdict, { previous, now }: JudgeInput): Verdict {
-  const sharedAt = verdict.sharedAt ?? previous.find(({ site }) => site === verdict.site)?.sharedAt;
-  const isIll = verdict.health === 'down' || verdict.health === 'degraded';
-  if (sharedAt === undefined || !isIll || now - sharedAt > mendingMs) return verdict;
-  if (verdict.causes.includes('common-cause')) return { ...verdict, sharedAt };
-  return {
-    ...verdict,
-    sharedAt,
-    causes: ['common-cause', ...verdict.causes],
-    evidence: [
-      `the other cloud had the same fault until ${new Date(sharedAt).toISOString()}`,
-      ...verdict.evidence,
-    ].slice(0, 10),
-  };
 }
 
 /** What another site seems to have: by our own looks, by its own word. */

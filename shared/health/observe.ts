@@ -238,9 +238,12 @@ function workIn({ site, depth, readings }: SiteLook, others: readonly SeenObserv
   return { intake: unheld(depth.intake), work: unheld(depth.work) };
 }
 
-/** Somebody holds messages of the site, or whoever counts saw lines of it answered: what waits there waits its turn. */
+/**
+ * Somebody holds messages of the site, or has put some off, or whoever counts saw lines of it answered: what waits there
+ * waits its turn.
+ */
 function isWorking(site: SiteId, { intake, work }: WorkDepth, backlogs: readonly Backlog[]): boolean {
-  const isHeld = (intake?.inFlight ?? 0) + (work?.inFlight ?? 0) > 0;
+  const isHeld = [intake, work].some((depth) => (depth?.inFlight ?? 0) + (depth?.delayed ?? 0) > 0);
   return isHeld || backlogs.some((row) => row.site === site && row.answeredOfLate > 0);
 }
 

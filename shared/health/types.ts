@@ -77,8 +77,6 @@ export interface Verdict {
   flaps: number;
   /** Not before this moment may the verdict improve again (hold-down). */
   holdUntil: EpochMs;
-  /** When the same fault was last seen in the other cloud, too; of a verdict that has not got better since. */
-  sharedAt?: EpochMs;
   /** Moments of those changes, newest first: the next verdict counts from them. */
   changes?: EpochMs[];
 }

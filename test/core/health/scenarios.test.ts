@@ -141,19 +141,6 @@ describe('each outage that was, as the verdict it should have had', () => {
     expect(eye.falls('aws')).toBeLessThanOrEqual(1);
   });
 
-  test('F44 the vendor behind both clouds is back and one cloud mends first: the other one is still no reason to move', () => {
-    const eye = new Eye('azure').well();
-    const ill = { 'progress m': 'stalled', 'model m': 'server_error' };
-    const well = { 'progress m': 'ok', 'model m': 'ok' };
-    eye.look(10, () => ({ aws: ill, azure: ill }));
-    eye.look(40, () => ({ aws: well, azure: { ...well, 'progress m': 'stalled' } }));
-    expect(eye.of('aws').health).toBe('healthy');
-    expect(eye.of('azure').causes).toEqual(['common-cause', 'trigger-detached']);
-    // What still fails long after the other cloud was mended is a fault of its own.
-    eye.look(60, () => ({ aws: well, azure: { ...well, 'progress m': 'stalled' } }));
-    expect(eye.of('azure')).toMatchObject({ health: 'down', causes: ['trigger-detached'] });
-  });
-
   test('openai-2024-12-11: the vendor behind both clouds: a common cause, by its name, from the first accusation on', () => {
     const eye = new Eye(null).well();
     const bad = { 'model m': 'server_error' };
