@@ -14,6 +14,9 @@ export async function expectTakeover(victim: Cloud, share: number): Promise<{ rt
     await outage.slow(700);
     const batch = await outage.submit(survivor);
     expect(batch.holdfast).toMatchObject({ home: victim, receipt: 'dual' });
+    // The last tenth before the fault is slow, so that the rest cannot be done before it strikes.
+    await outage.untilAnswered(survivor, batch, share - 0.1);
+    await outage.behave({ latency: { ms: 5_000 } }, { clouds: [victim] });
     await outage.untilAnswered(survivor, batch, share);
     const { epoch } = await outage.control();
     const killedAt = Date.now();
