@@ -2,7 +2,7 @@ import type { ServiceBusQueueHandler } from '@azure/functions';
 import { work } from '../../shared/worker/index.ts';
 import { earlierDeliveries } from '../adapters/queue.ts';
 import { wireSite } from '../wire.ts';
-import { serviceBusDelivery } from './deliveries.ts';
+import { holdOf, serviceBusDelivery } from './deliveries.ts';
 
 /**
  * A worker for one queue: one message an invocation. Invocations that run at once share one process, and with it one
@@ -15,8 +15,12 @@ export function serviceBusWorker(
 ): ServiceBusQueueHandler {
   return async (message, context) => {
     const { core, own } = await wire();
-    const { delivery, conclude } = serviceBusDelivery(message, context, earlierDeliveries, (...copy) =>
-      own[queue].sendCopy(...copy),
+    const { delivery, conclude } = serviceBusDelivery(
+      message,
+      context,
+      earlierDeliveries,
+      (...copy) => own[queue].sendCopy(...copy),
+      holdOf(core.clock, core.clock.now()),
     );
     await run(core, [delivery]);
     await conclude();

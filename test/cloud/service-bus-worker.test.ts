@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { serviceBusDelivery } from '../../functions-azure/handlers/deliveries.ts';
+import { holdOf, serviceBusDelivery } from '../../functions-azure/handlers/deliveries.ts';
 import type { Settlement } from '../../shared/ports/delivery.ts';
 
 /** One invocation as the host calls it; gives what was sent, and how the invocation ended. */
@@ -12,6 +12,7 @@ async function invoke(message: unknown, settlements: Settlement[], triggerMetada
     async (...copy) => {
       copies.push(copy);
     },
+    async () => {},
   );
   for (const settlement of settlements) await delivery.settle(settlement);
   const ending = await conclude().then(
@@ -57,6 +58,7 @@ describe('the message of one Functions invocation', () => {
   });
 
   test('a copy that could not be sent leaves the message to the broker', async () => {
+    const held: number[] = [];
     const { delivery, conclude } = serviceBusDelivery(
       'x',
       {},
@@ -64,10 +66,22 @@ describe('the message of one Functions invocation', () => {
       async () => {
         throw new Error('dark');
       },
+      async (ms) => void held.push(ms),
     );
-    await delivery.settle({ kind: 'giveBack', delayMs: 0 });
+    await delivery.settle({ kind: 'giveBack', delayMs: 60_000 });
     await expect(conclude()).rejects.toThrow('dark');
     expect(delivery.deliveryCount).toBe(1);
+    // Not at once, or a broker that takes no sends would hand it out a thousand times within a minute.
+    expect(held).toEqual([60_000]);
+  });
+
+  test('a message is held no longer than its invocation may last', async () => {
+    let now = 0;
+    const clock = { now: () => now, sleep: async (ms: number) => void (now += ms) };
+    await holdOf(clock, 0)(1_800_000);
+    expect(now).toBe(285_000);
+    await holdOf(clock, 0)(60_000);
+    expect(now).toBe(285_000);
   });
 
   test('the host renews the lock, so a lease is never lost in here', async () => {

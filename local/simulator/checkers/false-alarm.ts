@@ -6,11 +6,10 @@ import type { Judge } from './judge.ts';
 
 const hourMs = 3_600_000;
 /**
- * What was wrong so long ago is no reason any more. A verdict gets better after a row of good looks and a hold-down of an
- * hour at most, and until then the site may be failed over as soon as the other one can take its work; twice the row, for
- * looks that come late while things time out.
+ * What was wrong so long ago is no reason any more. A verdict holds back for an hour at most, and what is looked at now and
+ * then only (models, canaries, sends) counts for 360 ticks (`rareWindows` in shared/health/windows.ts).
  */
-const rememberedMs = ({ good, tickMs }: HealthProfile): number => Math.min(4 * hourMs, hourMs + 2 * good * tickMs);
+const rememberedMs = ({ window, tickMs }: HealthProfile): number => Math.min(4 * hourMs, hourMs + 60 * window * tickMs);
 
 /**
  * No site is failed over by a machine that nothing was wrong with: neither it, nor a way to it, nor what its models come

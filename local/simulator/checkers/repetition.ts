@@ -1,9 +1,9 @@
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
 import { profileOf, windowMs } from '../../../shared/health/types.ts';
-import { batchOfKey } from '../../../shared/journal/keys.ts';
+import { batchOfKey, fileContentKey } from '../../../shared/journal/keys.ts';
 import type { Disturbance } from '../schedule.ts';
 import { clouds, startOfTime, type World } from '../world.ts';
-import { acceptedIds, type PlacedBatch } from './journal.ts';
+import { acceptanceOf, acceptedIds, anywhere, linesOf, type PlacedBatch } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 /** Times that a line was answered although it had been answered before, over both clouds. */
@@ -19,6 +19,16 @@ interface Open {
   placed: PlacedBatch;
   from: number;
   until: number;
+}
+
+/** Lines that were asked for more than once: sent again without a key, a job is a second batch. */
+function askedTwice(world: World, open: Iterable<Open>): number {
+  const all = [...open].flatMap(({ placed }) => {
+    const fileId = acceptanceOf(world, placed)?.fileId;
+    const input = fileId === undefined ? undefined : anywhere(world, fileContentKey(placed.tenant, fileId));
+    return input === undefined ? [] : linesOf(input);
+  });
+  return all.length - new Set(all).size;
 }
 
 /** A line may be in work in each cloud, and its result lost on the way to a store once more. */
@@ -72,7 +82,7 @@ export function repetitionIsBounded(world: World, schedule: readonly Disturbance
       const queues = clouds.flatMap((site) => [world.queues[site].intake.seen, world.queues[site].work.seen]);
       const redelivered = queues.reduce((sum, seen) => sum + seen.duplicates + seen.lostLeases + seen.expired, 0);
       // Chunks of embeddings are twice as long.
-      const bound = timesPerCause * exposed + redelivered * 2 * knobs.chunkLines;
+      const bound = timesPerCause * exposed + redelivered * 2 * knobs.chunkLines + askedTwice(world, open.values());
       if (repeats > bound)
         record.violated('I9', `${repeats} lines were computed again, and what went wrong explains ${bound}`);
     },

@@ -1,4 +1,4 @@
-import { serviceBusDelivery } from '../../../functions-azure/handlers/deliveries.ts';
+import { holdOf, serviceBusDelivery } from '../../../functions-azure/handlers/deliveries.ts';
 import type { LeasedMessage } from '../../../shared/ports/queue.ts';
 import { work } from '../../../shared/worker/index.ts';
 import type { Running, World } from '../world.ts';
@@ -129,7 +129,13 @@ export class FunctionsApp {
       await core.sites.get('azure')![part].send([{ id, body, delayMs }]);
     };
     const earlier = queue.earlier.get(message.id) ?? 0;
-    const { delivery, conclude } = serviceBusDelivery(parsed(message.body), context as never, () => earlier, sendCopy);
+    const { delivery, conclude } = serviceBusDelivery(
+      parsed(message.body),
+      context as never,
+      () => earlier,
+      sendCopy,
+      holdOf(process.clock, process.clock.now()),
+    );
     const settle = (isDone: boolean) => {
       if (process.isDead) return;
       end();
