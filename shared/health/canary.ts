@@ -111,9 +111,9 @@ export async function tendCanary(
   const about: About = { observer: options.observer, site: site.id, at: core.clock.now() };
   try {
     const control = await core.control.current();
-    // Nothing can come through there; what was seen before must not hold the site down while it is away.
+    // Nothing is sent there, and nothing can come through; what was seen before must not hold the site down while it is away.
     if ((control.sites[site.id]?.state ?? 'fenced') === 'fenced')
-      return [{ ...about, signal: 'canary', outcome: 'unknown' }];
+      return signalsOf(about).map((one) => ({ ...one, outcome: 'unknown' }));
     if (slot !== undefined && slot.endedAt === null)
       return await follow(core, site, { slot, found: found! }, memory, about, options);
     const readings = slot === undefined ? [] : noteEnd(slot, memory, about, options.profile);
@@ -164,11 +164,18 @@ async function follow(
 
 const overdue = 'overdue';
 
+/** What a canary is a look at: it was stored, sent, and came through. */
+function signalsOf(about: About) {
+  return [
+    { ...about, signal: 'store.write', subject: 'journal' },
+    { ...about, signal: 'queue', subject: 'send' },
+    { ...about, signal: 'canary' },
+  ] as const;
+}
+
 /** What the end of a canary says. */
 function readingsOf(slot: Pick<Slot, 'outcome' | 'code'>, about: About): Reading[] {
-  const stored = { ...about, signal: 'store.write', subject: 'journal' } as const;
-  const sent = { ...about, signal: 'queue', subject: 'send' } as const;
-  const canary = { ...about, signal: 'canary' } as const;
+  const [stored, sent, canary] = signalsOf(about);
   const code = slot.code ?? 'failed';
   switch (slot.outcome) {
     case null:

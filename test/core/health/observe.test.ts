@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { BreakerNote } from '../../../shared/batching/breaker.ts';
 import { type Decision, decide } from '../../../shared/control/decide.ts';
 import { controlPolicy } from '../../../shared/control/policy.ts';
+import { SiteUnavailableError } from '../../../shared/errors.ts';
 import { breakerBoard } from '../../../shared/health/breakers.ts';
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
 import { readObservations, writeObservation } from '../../../shared/health/observation.ts';
@@ -149,6 +150,29 @@ describe('two monitors', () => {
     });
     expect(watched.modelCalls).toBeGreaterThan(0);
     expect([...models]).toEqual([]);
+  });
+
+  test('a canary that could not be stored as its site went dark does not hold it down once it is fenced and answers again', async () => {
+    const watched = await new Watched().begin();
+    const { world } = watched;
+    await watched.run(10 * minute);
+    world.aws.faults.before = (op, key) => {
+      if (op === 'putIfAbsent' && key.includes('/batches/')) throw new SiteUnavailableError('gone', 'gone', 'aws');
+    };
+    await watched.run(12 * minute, () =>
+      watched.seen.some(({ observation }) =>
+        observation.readings?.some(({ subject, outcome }) => subject === 'journal' && outcome === 'failed'),
+      ),
+    );
+    world.aws.faults.set('all', { refuse: true });
+    watched.watching = ['azure'];
+    await watched.run(5 * minute, () => watched.verdict('azure', 'aws')?.health === 'down');
+    const aws = { ...world.control.sites.aws!, state: 'fenced' as const, weight: 0, fencedEpoch: 2 };
+    world.control = { ...world.control, epoch: 2, sites: { ...world.control.sites, aws } };
+    world.aws.faults.clear();
+    const { profile } = controlPolicy(world.core('azure'));
+    const took = await watched.run(55 * minute, () => watched.verdict('azure', 'aws')?.health === 'healthy');
+    expect(took).toBeLessThanOrEqual(profile.holdDownMs + (profile.good + profile.window) * profile.tickMs);
   });
 
   test('when somebody polls again the late canary comes through, and the site is healthy after its hold-down', async () => {
