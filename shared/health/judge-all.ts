@@ -167,14 +167,14 @@ function withCommonCause(verdict: Verdict, input: JudgeInput): Verdict {
 function mending(verdict: Verdict, { previous, now }: JudgeInput): Verdict {
   const sharedAt = verdict.sharedAt ?? previous.find(({ site }) => site === verdict.site)?.sharedAt;
   const isIll = verdict.health === 'down' || verdict.health === 'degraded';
-  if (sharedAt === undefined || !isIll || now - sharedAt > mendingMs) return verdict;
+  if (sharedAt === undefined || !isIll || sharedAt > now || now - sharedAt > mendingMs) return verdict;
   if (verdict.causes.includes('common-cause')) return { ...verdict, sharedAt };
   return {
     ...verdict,
     sharedAt,
     causes: ['common-cause', ...verdict.causes],
     evidence: [
-      `the other cloud had the same fault until ${new Date(sharedAt).toISOString()}`,
+      `the other cloud had the same fault ${Math.round((now - sharedAt) / 1000)} s ago`,
       ...verdict.evidence,
     ].slice(0, 10),
   };

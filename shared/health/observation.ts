@@ -34,7 +34,7 @@ const verdictSchema = z.object({
   at,
   evidence: z.array(text).max(10),
   flaps: z.int().min(0),
-  sharedAt: z.number().optional(),
+  sharedAt: at.optional(),
   holdUntil: at,
   changes: z.array(at).max(100).optional(),
 });
