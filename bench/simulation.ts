@@ -3,7 +3,6 @@
  * others were quiet and left out. Faults on, every judge on. `npm run bench simulation`.
  */
 import { simulate } from '../local/simulator/run.ts';
-import { table } from './support/table.ts';
 
 interface Case {
   name: string;
@@ -36,7 +35,6 @@ const cases: readonly Case[] = [
 
 // Two runs to be warm: a campaign is long, and its first seconds are the compiler's.
 for (let i = 0; i < 2; i++) await simulate({ seed: 'warm', knobs: { ...tenThousandLines, hours: 24 } });
-const rows: string[][] = [];
 for (const { name, seeds, knobs } of cases) {
   const sum = { hours: 0, skipped: 0, lines: 0, calls: 0, violations: 0 };
   const before = process.cpuUsage();
@@ -51,14 +49,9 @@ for (const { name, seeds, knobs } of cases) {
   const { user, system } = process.cpuUsage(before);
   const minutes = (user + system) / 60_000_000;
   const perMinute = (value: number) => Math.round(value / minutes).toLocaleString('en');
-  rows.push([
-    name,
-    perMinute(sum.hours),
-    perMinute(sum.hours - sum.skipped),
-    sum.lines.toLocaleString('en'),
-    sum.calls.toLocaleString('en'),
-    (minutes * 60).toFixed(1),
-    String(sum.violations),
-  ]);
+  console.log(
+    `${name}: ${perMinute(sum.hours)} virtual hours a minute, ${perMinute(sum.hours - sum.skipped)} of them run tick by tick ` +
+      `(${sum.hours.toFixed(1)} h, ${sum.lines.toLocaleString('en')} lines, ${sum.calls.toLocaleString('en')} calls, ` +
+      `${(minutes * 60).toFixed(1)} s of one core, ${sum.violations} violations)`,
+  );
 }
-table(['run', 'virtual h/min', 'of these tick by tick', 'lines', 'calls', 'CPU s', 'violations'], rows);
