@@ -51,14 +51,18 @@ function redriveLines({ redrive }: StatusAnswer): Text[] {
   );
 }
 
-/** What is held off now; one that closed again needs nobody. */
-function breakerLines({ breakers }: StatusAnswer, { yellow }: Styles): Text[] {
-  return (breakers ?? [])
-    .filter(({ state }) => state === 'open')
-    .map(
-      ({ site, backend, model, since, until, reason }) =>
-        text`${yellow('held off')}  ${model} of ${backend} at ${site} since ${since}, tried again at ${until}: ${reason}`,
-    );
+/** What is held off, probed, or coming back; one that is closed again for a while needs nobody. */
+export function breakerLines({ breakers }: Pick<StatusAnswer, 'breakers'>, { yellow }: Styles): Text[] {
+  return (breakers ?? []).flatMap(({ site, backend, model, state, since, until, reason, concurrency }) => {
+    const what = text`${model} of ${backend} at ${site}`;
+    if (state === 'open')
+      return [text`${yellow('held off')}  ${what} since ${since}, tried again at ${until}: ${reason}`];
+    if (state === 'halfOpen')
+      return [text`${yellow('half open')} ${what} since ${since}: the next call is a probe, and decides: ${reason}`];
+    if (state !== 'ramping') return [];
+    const bearable = concurrency === null ? text`` : text`, ${concurrency} at once were borne before`;
+    return [text`${yellow('ramping')}   ${what} answers again since ${since}: calls began with one at once${bearable}`];
+  });
 }
 
 const witnessWords = {

@@ -20,16 +20,32 @@ function poisson(name: string, spanMs: number, perMs: (at: number) => number, se
   }
 }
 
+/**
+ * Draws that the constants of `shared/batching/coalescer.ts` and `cost-model.ts` have seen while they were chosen, and
+ * draws that they have not: only those are reported.
+ */
+export const tuningSeeds = [1, 2, 3, 4] as const;
+export const heldOutSeeds = [101, 211, 307, 401, 503] as const;
+
 /** @param capacity jobs per ms that can be served in time */
-export function syntheticTraces(capacity: number, spanMs: number): Trace[] {
+export function syntheticTraces(capacity: number, spanMs: number, seed: number): Trace[] {
+  const steady = (share: number, draw: number) =>
+    poisson(`${100 * share} %`, spanMs, () => share * capacity, seed * 1_000 + draw);
   return [
-    poisson('10 %', spanMs, () => 0.1 * capacity, 1),
-    poisson('50 %', spanMs, () => 0.5 * capacity, 2),
-    poisson('90 %', spanMs, () => 0.9 * capacity, 3),
-    poisson('bursty', spanMs, (at) => (at % 10_000 < 2_000 ? 0.9 : 0.05) * capacity, 4),
-    // Ten seconds' worth at once, then nothing.
-    { name: 'backlog', arrivals: new Float64Array(Math.floor(10_000 * capacity)), isOverload: true },
+    steady(0.1, 1),
+    // Loads and bursts that no constant was chosen by are there as well: 25 %, 75 %, and others than 2 s in 10 s.
+    steady(0.25, 2),
+    steady(0.5, 3),
+    steady(0.75, 4),
+    steady(0.9, 5),
+    poisson('bursty', spanMs, (at) => (at % 10_000 < 2_000 ? 0.9 : 0.05) * capacity, seed * 1_000 + 6),
+    poisson('bursts of 7 s', spanMs, (at) => (at % 17_000 < 7_000 ? 0.7 : 0.02) * capacity, seed * 1_000 + 7),
   ];
+}
+
+/** Ten seconds' worth at once, then nothing. */
+export function backlogTrace(capacity: number): Trace {
+  return { name: 'backlog', arrivals: new Float64Array(Math.floor(10_000 * capacity)), isOverload: true };
 }
 
 /**

@@ -8,6 +8,11 @@ import type { Lane } from './lane.ts';
 const readMs: DurationMs = 1_000;
 
 const ceilingPauseMs: DurationMs = 60_000;
+/**
+ * So long after it was served again a backend is told to be ramping: calls begin with one at once and double from round
+ * to round; eight rounds lead to the most at once, and a call seldom takes more than some seconds.
+ */
+const rampMs: DurationMs = 60_000;
 
 /** What this process takes over from the breakers of others, and tells them of its own. */
 export class BreakerExchange {
@@ -19,6 +24,7 @@ export class BreakerExchange {
   /** The newest note that was taken over, by site, backend and model. */
   readonly #taken = new Map<string, EpochMs>();
   readonly #ceilings = new Map<Lane, { ceiling: number; at: EpochMs }>();
+  readonly #rampsUntil = new Map<Lane, EpochMs>();
   /** A change that was taken over is not told again. */
   #isAdopting = false;
 
@@ -51,6 +57,11 @@ export class BreakerExchange {
   /** Tells the others, without anybody waiting for it. Half open is no news: its time has come, that is all. */
   tell(lane: Lane, state: BreakerState): void {
     if (this.#isAdopting || state.kind === 'halfOpen') return;
+    if (state.kind === 'closed') this.#rampsUntil.set(lane, this.#clock.now() + rampMs);
+    this.#write(lane, state);
+  }
+
+  #write(lane: Lane, state: Exclude<BreakerState, { kind: 'halfOpen' }>): void {
     const now = Math.round(this.#clock.now());
     const { ceiling } = lane.limiter;
     const note: BreakerNote = {
@@ -59,7 +70,7 @@ export class BreakerExchange {
       model: lane.route.model,
       state: state.kind,
       since: state.kind === 'open' ? Math.round(state.since) : now,
-      until: state.kind === 'open' ? Math.round(state.until) : now,
+      until: Math.round(state.kind === 'open' ? state.until : Math.max(now, this.#rampsUntil.get(lane) ?? now)),
       cause: state.kind === 'open' ? state.cause : 'backend',
       reason: state.kind === 'open' ? state.reason.slice(0, 200) : '',
       ...(ceiling !== undefined && { concurrency: Math.floor(ceiling) }),
@@ -77,7 +88,7 @@ export class BreakerExchange {
     const told = this.#ceilings.get(lane);
     if (told !== undefined && (now - told.at < ceilingPauseMs || Math.abs(ceiling / told.ceiling - 1) < 0.25)) return;
     this.#ceilings.set(lane, { ceiling, at: now });
-    this.tell(lane, { kind: 'closed', failures: 0 });
+    this.#write(lane, { kind: 'closed', failures: 0 });
   }
 
   #adoptFor(lane: Lane): void {

@@ -115,7 +115,7 @@ export interface BreakerNote {
   state: 'open' | 'closed';
   /** When it opened; where it is closed, when it closed. */
   since: EpochMs;
-  /** Open: the next probe is not before. */
+  /** Open: the next probe is not before. Closed: it is taken to be ramping until then; `since` where it never was open. */
   until: EpochMs;
   cause: BreakerCause;
   /** What the last failure was, at most 200 characters. */

@@ -59,11 +59,27 @@ export interface StatusPage {
   /** Causes with a page: `holdfast runbook CAUSE`. */
   runbooks: Cause[];
   /** Backends that are held off, or were until lately, as each site's own workers found them. */
-  breakers: (Omit<BreakerNote, 'since' | 'until' | 'at' | 'concurrency'> & { since: string; until: string })[];
+  breakers: HeldOff[];
   observers: { observer: string; at: string; silent: boolean; trustsItself: boolean }[];
   witness: 'answers' | 'silent' | 'none';
   /** What one store and a person decided and a majority decided otherwise; kept, for whoever acted on it. */
   superseded: Superseded[];
+}
+
+/**
+ * A breaker as it stands when the page is written:
+ *
+ * - `open`: no call before `until`
+ * - `halfOpen`: its pause is over; the next call is a probe, and decides
+ * - `ramping`: served again, lately: calls began with one at once, and double from round to round
+ * - `closed`: served again, for longer, or never held off
+ */
+export interface HeldOff extends Pick<BreakerNote, 'site' | 'backend' | 'model' | 'cause' | 'reason'> {
+  state: 'open' | 'halfOpen' | 'ramping' | 'closed';
+  since: string;
+  until: string;
+  /** Calls at once that the server was last known to bear: where a ramp leads. `null` where nobody knows. */
+  concurrency: number | null;
 }
 
 const blames: Record<Cause, Blame> = {
@@ -152,7 +168,7 @@ export function statusPage(input: StatusInput): StatusPage {
     batches: batches.slice(0, batchesShown),
     unread: open === undefined ? null : open.unread,
     runbooks: [...new Set(ill.flatMap(({ causes }) => causes))],
-    breakers: breakersOf(observations),
+    breakers: breakersOf(observations, now),
     observers: observations.map(({ observation, stale }) => ({
       observer: observation.observer,
       at: iso(observation.at),
@@ -165,20 +181,20 @@ export function statusPage(input: StatusInput): StatusPage {
 }
 
 /** The word of each site's own observer; a silent one has none. */
-function breakersOf(observations: readonly SeenObservation[]): StatusPage['breakers'] {
+function breakersOf(observations: readonly SeenObservation[], now: EpochMs): HeldOff[] {
   return observations
     .filter(({ stale }) => !stale)
     .flatMap(({ observation: { home, breakers } }) => (breakers ?? []).filter(({ site }) => site === home))
-    .map(({ site, backend, model, state, since, until, cause, reason }) => ({
-      site,
-      backend,
-      model,
-      state,
-      since: iso(since),
-      until: iso(until),
-      cause,
-      reason,
-    }));
+    .map((note) => {
+      const { site, backend, model, since, until, cause, reason, concurrency = null } = note;
+      const times = { since: iso(since), until: iso(until) };
+      return { site, backend, model, state: stateOf(note, now), ...times, cause, reason, concurrency };
+    });
+}
+
+function stateOf({ state, until }: BreakerNote, now: EpochMs): HeldOff['state'] {
+  if (state === 'open') return now < until ? 'open' : 'halfOpen';
+  return now < until ? 'ramping' : 'closed';
 }
 
 const rank: Record<Health, number> = { healthy: 0, unknown: 1, degraded: 2, down: 3 };

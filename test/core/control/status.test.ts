@@ -195,8 +195,23 @@ describe('backends that are held off', () => {
         until: '2026-01-02T00:00:02Z',
         cause: 'backend',
         reason: 'status 500',
+        concurrency: null,
       },
     ]);
+  });
+
+  test.each([
+    ['before its pause is over, open', { state: 'open', until: now + 1 }, 'open'],
+    ['when it is over, half open: the next call is a probe', { state: 'open', until: now }, 'halfOpen'],
+    ['served again lately, ramping', { state: 'closed', until: now + 1 }, 'ramping'],
+    ['served again for longer, closed', { state: 'closed', until: now }, 'closed'],
+  ] as const)('%s', (_, told, state) => {
+    const breakers = [{ ...note('aws'), ...told, concurrency: 24 }];
+    const observations = seen({ aws: well, azure: well }).map((one) => ({
+      ...one,
+      observation: { ...one.observation, breakers },
+    }));
+    expect(page({ observations }).breakers).toMatchObject([{ state, concurrency: 24 }]);
   });
 
   test('are not believed of an observer that is silent', () => {

@@ -97,7 +97,8 @@ describe('breakers of two sites', () => {
     starts = [];
     expect(await run(first, 2 * minute)).toBe(20);
     expect(Math.max(...starts.slice(0, 7))).toBeLessThanOrEqual(4);
-    expect(await readBreakers(world.newProcess('aws'), world.aws.site)).toMatchObject([{ state: 'closed' }]);
+    const [note] = await readBreakers(world.newProcess('aws'), world.aws.site);
+    expect(note).toMatchObject({ state: 'closed', until: note!.since + minute });
     expect(await run(worker('second', world.newProcess('aws')), 5_000)).toBe(20);
   });
 
@@ -175,6 +176,9 @@ describe('breakers of two sites', () => {
       });
     await run(started(world.newProcess('aws')), minute, 200);
     expect(most).toBeGreaterThanOrEqual(16);
+    // Nothing was held off, so nothing is said to ramp.
+    const [note] = await readBreakers(world.newProcess('aws'), world.aws.site);
+    expect(note).toMatchObject({ state: 'closed', until: note!.since });
     most = 0;
     expect(await run(started(world.newProcess('aws')), 2_000, 20)).toBe(20);
     expect(most).toBeLessThanOrEqual(5);
