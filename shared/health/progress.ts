@@ -1,3 +1,4 @@
+import { isDrillTenant } from '../drill/tenant.ts';
 import type { BatchView } from '../journal/batch.ts';
 import type { Endpoint } from '../journal/facts.ts';
 import type { QueueDepth } from '../ports/queue.ts';
@@ -30,12 +31,13 @@ export interface ProgressSample {
 
 export const unplanned = 'unplanned';
 
-/** One open batch; `undefined` for what is no work of anybody: canaries, and what has ended. */
+/** One open batch; `undefined` for what is no work of anybody: canaries, drills, and what has ended. */
 export function openBatch(
   view: Pick<BatchView, 'tenant' | 'batch' | 'plan' | 'results' | 'publication' | 'acceptance' | 'manifest'>,
   owner: SiteId | undefined,
 ): OpenBatch | undefined {
-  if (isCanary(view.tenant) || view.publication !== undefined || owner === undefined) return undefined;
+  if (isCanary(view.tenant) || isDrillTenant(view.tenant)) return undefined;
+  if (view.publication !== undefined || owner === undefined) return undefined;
   const best = new Map<string, number>();
   for (const { firstLine, lines, answered } of view.results) {
     const range = `${firstLine}-${lines}`;
