@@ -9,11 +9,21 @@ describe('the latest moment of a schedule', () => {
   test.each<[string, NonNullable<DrillSource['holdfast']['schedule']>, string, string]>([
     ['today, a minute ago', { every: 'day', at: '09:30' }, '2026-11-25T09:31:00', '2026-11-25T09:30:00'],
     ['this very moment', { every: 'day', at: '09:30' }, '2026-11-25T09:30:00', '2026-11-25T09:30:00'],
-    ['yesterday, when it is still to come today', { every: 'day', at: '09:30' }, '2026-11-25T09:29:59', '2026-11-24T09:30:00'],
+    [
+      'yesterday, when it is still to come today',
+      { every: 'day', at: '09:30' },
+      '2026-11-25T09:29:59',
+      '2026-11-24T09:30:00',
+    ],
     ['last Monday', { every: 'week', day: 'mon', at: '04:00' }, '2026-11-25T00:00:00', '2026-11-23T04:00:00'],
     ['Monday a week ago', { every: 'week', day: 'mon', at: '04:00' }, '2026-11-23T03:59:00', '2026-11-16T04:00:00'],
     ['the first of this month', { every: 'month', day: 1, at: '05:00' }, '2026-11-25T00:00:00', '2026-11-01T05:00:00'],
-    ['the first of last year’s last month', { every: 'month', day: 2, at: '05:00' }, '2027-01-01T00:00:00', '2026-12-02T05:00:00'],
+    [
+      'the first of last year’s last month',
+      { every: 'month', day: 2, at: '05:00' },
+      '2027-01-01T00:00:00',
+      '2026-12-02T05:00:00',
+    ],
     ['28 February', { every: 'month', day: 28, at: '00:00' }, '2027-03-01T00:00:00', '2027-02-28T00:00:00'],
   ])('%s', (_, schedule, now, slot) => {
     expect(new Date(lastSlot(schedule, at(now))).toISOString()).toBe(`${slot}.000Z`);
@@ -31,7 +41,8 @@ describe('the latest moment of a schedule', () => {
 });
 
 describe('windows and dates', () => {
-  const rule = (more: Partial<DrillSource['holdfast']>, now: string) => outsideWindows(drill(shadowSource(more)), at(now))?.rule;
+  const rule = (more: Partial<DrillSource['holdfast']>, now: string) =>
+    outsideWindows(drill(shadowSource(more)), at(now))?.rule;
   const office = { days: ['mon', 'tue', 'wed', 'thu', 'fri'] as const, from: '08:00', until: '16:00' };
 
   test.each([

@@ -26,7 +26,10 @@ holdfast:
   kind: shadow
   blast-radius: {scope: canaries}
 `);
-  expect(drill.method[0]).toMatchObject({ provider: { arguments: { batches: 1, lines: 10, held: false } }, pauses: { before: 0, after: 2_000 } });
+  expect(drill.method[0]).toMatchObject({
+    provider: { arguments: { batches: 1, lines: 10, held: false } },
+    pauses: { before: 0, after: 2_000 },
+  });
   expect(drill.holdfast).toMatchObject({
     lease: 120_000,
     objectives: { lost: 0, 'published-twice': 0, rpo: 0 },
@@ -75,7 +78,7 @@ test.each([
   [
     'a duration without its unit',
     `${step('func: submit, arguments: {home: aws}')}  kind: shadow\n  limit: '90'\n  blast-radius: {scope: canaries}\n`,
-    "drill.yaml:13: holdfast.limit: \"90\": must be a number with a unit (ms, s, m, h, d), such as '90s'",
+    'drill.yaml:13: holdfast.limit: "90": must be a number with a unit (ms, s, m, h, d), such as \'90s\'',
   ],
   [
     'a scheduled outage',

@@ -195,23 +195,23 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
   const phasesOfDeath: DrillPhase[] = ['before', 'method', 'undo', 'after'];
   test.each(phasesOfDeath)('F48: the runner dies in phase %s: another one undoes it after its lease', async (phase) => {
     const drills = await DrillWorld.start();
-      const source = shadowSource({
-        kind: 'switchover',
-        'blast-radius': { scope: 'all' },
-        lease: '60s',
-        objectives: {},
-      });
-      source.method = [
-        action('work', { func: 'submit', arguments: { lines: 12, home: 'aws' } }),
-        action('hand over', {
-          func: 'failover',
-          arguments: { from: 'aws', to: 'azure', mode: 'graceful', scope: 'all' },
-        }),
-      ];
-      const started = await startDrill(drills.cores.azure, drills.deps('dead'), drills.order(source));
-      if (started.status !== 'started') throw new Error(started.status);
-      const { run } = started;
-      const isThere = () => run.state.phase === phase && (phase !== 'method' || run.state.faultAt !== null);
+    const source = shadowSource({
+      kind: 'switchover',
+      'blast-radius': { scope: 'all' },
+      lease: '60s',
+      objectives: {},
+    });
+    source.method = [
+      action('work', { func: 'submit', arguments: { lines: 12, home: 'aws' } }),
+      action('hand over', {
+        func: 'failover',
+        arguments: { from: 'aws', to: 'azure', mode: 'graceful', scope: 'all' },
+      }),
+    ];
+    const started = await startDrill(drills.cores.azure, drills.deps('dead'), drills.order(source));
+    if (started.status !== 'started') throw new Error(started.status);
+    const { run } = started;
+    const isThere = () => run.state.phase === phase && (phase !== 'method' || run.state.faultAt !== null);
     const running = run.run({
       stop: () => {
         if (isThere()) throw new Error('killed');
@@ -220,22 +220,21 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     });
     await expect(drills.until(running)).rejects.toThrow('killed');
     // Within the lease it is nobody else's.
-      expect(await drills.until(tendDrills(drills.cores.aws, drills.deps('aws'), [], drills.now + 1_000))).toEqual({
-        status: 'running',
-        drill: 'drill-1',
-      });
-      for (let s = 0; s < 62; s++) {
-        await drills.tick();
-        await drills.world.clock.advance(1_000);
-      }
-      const tended = await drills.until(tendDrills(drills.cores.aws, drills.deps('aws'), [], Number.POSITIVE_INFINITY));
-      if (tended.status !== 'run' || tended.end.status !== 'ended') throw new Error(JSON.stringify(tended));
-      const { verdict, entries } = tended.end.report;
-      expect(verdict.outcome).toBe(phase === 'before' || phase === 'method' ? 'aborted' : 'passed');
-      expect(entries.map(({ text }) => text).join('\n')).toContain('lease-expired');
-      expect(await sitesOf(drills)).toEqual(asBefore);
-    },
-  );
+    expect(await drills.until(tendDrills(drills.cores.aws, drills.deps('aws'), [], drills.now + 1_000))).toEqual({
+      status: 'running',
+      drill: 'drill-1',
+    });
+    for (let s = 0; s < 62; s++) {
+      await drills.tick();
+      await drills.world.clock.advance(1_000);
+    }
+    const tended = await drills.until(tendDrills(drills.cores.aws, drills.deps('aws'), [], Number.POSITIVE_INFINITY));
+    if (tended.status !== 'run' || tended.end.status !== 'ended') throw new Error(JSON.stringify(tended));
+    const { verdict, entries } = tended.end.report;
+    expect(verdict.outcome).toBe(phase === 'before' || phase === 'method' ? 'aborted' : 'passed');
+    expect(entries.map(({ text }) => text).join('\n')).toContain('lease-expired');
+    expect(await sitesOf(drills)).toEqual(asBefore);
+  });
 
   test('F48: two drills start in the same second on two clouds: one runs, the other is told whose turn it is', async () => {
     const drills = await DrillWorld.start();
