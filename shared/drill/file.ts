@@ -74,6 +74,8 @@ const actions = [
       share: z.number().positive().max(1).optional(),
       delay: span(0, 600_000).optional(),
       model: model.optional(),
+      /** It only sets the scene, as a slow model does: nothing is measured from it on. */
+      prepares: z.boolean().default(false),
     }),
   ),
   /** Scope `canaries`: the batches that this drill submitted, and nothing else. */
@@ -84,8 +86,15 @@ const actions = [
       to: site,
       mode: z.enum(['graceful', 'forced']).default('graceful'),
       scope: z.union([z.enum(['all', 'canaries']), section({ model })]).default('canaries'),
+      /** A mistake on purpose: this rule has to refuse it, or the drill is ended. */
+      'refused-by': z
+        .string()
+        .regex(/^[a-z-]{1,60}$/)
+        .optional(),
     }),
   ),
+  /** Somebody else has just broken it (AWS FIS, Azure Chaos Studio, a person): everything is measured from here. */
+  func('struck', section({ site })),
   func('failback', section({ site })),
   func('cordon', section({ site })),
   func('uncordon', section({ site })),
@@ -249,10 +258,30 @@ export const drillSchema = base.superRefine((drill, context) => {
 
 /** Which of them a kind may do: `shadow` leaves production untouched, `switchover` loses and repeats nothing. */
 const allowedActions: Record<DrillKind, ReadonlySet<string>> = {
-  tabletop: new Set(['submit', 'fault', 'failover', 'failback', 'cordon', 'uncordon', 'weights', 'restore-backup']),
+  tabletop: new Set([
+    'submit',
+    'fault',
+    'struck',
+    'failover',
+    'failback',
+    'cordon',
+    'uncordon',
+    'weights',
+    'restore-backup',
+  ]),
   shadow: new Set(['submit', 'failover', 'restore-backup']),
   switchover: new Set(['submit', 'failover', 'failback', 'cordon', 'uncordon', 'weights']),
-  outage: new Set(['submit', 'fault', 'failover', 'failback', 'cordon', 'uncordon', 'weights', 'restore-backup']),
+  outage: new Set([
+    'submit',
+    'fault',
+    'struck',
+    'failover',
+    'failback',
+    'cordon',
+    'uncordon',
+    'weights',
+    'restore-backup',
+  ]),
 };
 
 function problemsOf(drill: Drill): Problem[] {
@@ -317,6 +346,7 @@ function beyondRadius(
   switch (provider.func) {
     case 'cordon':
     case 'failback':
+    case 'struck':
       return wider(['func'], 'strikes a whole site');
     case 'weights':
       return radius.scope === 'share' ? undefined : wider(['func'], 'strikes a share of all new batches');

@@ -291,6 +291,10 @@ export class DrillRun {
         case 'fault':
           await this.#inject(provider.arguments);
           break;
+        case 'struck':
+          await this.#strike(provider.arguments.site);
+          this.#say('action', `${name}: ${provider.arguments.site} was struck by somebody else`);
+          break;
         case 'restore-backup': {
           await this.#strike(provider.arguments.site);
           const batches = this.state.batches.map(({ batch }) => batch);
@@ -336,8 +340,7 @@ export class DrillRun {
     const what = `${fault.target} ${fault.kind}`;
     this.state = { ...this.state, faults: [...this.state.faults, { id, name: what, until }] };
     const site = fault.target.split('/')[0]!;
-    // A slow model is no outage yet, and a fault elsewhere is none of the one that is rehearsed.
-    if (fault.kind !== 'delay' || this.drill.holdfast.site === site) await this.#strike(site);
+    if (!fault.prepares) await this.#strike(site);
     this.#say('action', `${what} for ${showDuration(fault.ttl)} (${id})`);
   }
 
@@ -367,11 +370,27 @@ export class DrillRun {
       // Production's backlog leaves the drill's batches out, so the rule \`drained\` does not wait for them.
       if (isGraceful && state === 'cordoned' && this.#openAt(command.from) > 0) return false;
       const operation = `${this.state.phase} ${this.state.step} ${i} ${state}`;
+      const rule = provider.func === 'failover' ? provider.arguments['refused-by'] : undefined;
+      if (rule !== undefined) {
+        await this.#mistake(command, operation, name, rule);
+        continue;
+      }
       const outcome = await this.#send(command, operation, `drill ${this.id}: ${name}`);
       if (outcome === 'waiting' || (isGraceful && state === 'active')) return false;
     }
     this.#say('action', name);
     return true;
+  }
+
+  /** A command that a rule has to refuse. @throws Error where it was not, or by another rule */
+  async #mistake(command: ControlCommand, operation: string, name: string, rule: string): Promise<void> {
+    const said = await this.#send(command, operation, `drill ${this.id}: ${name}`).then(
+      () => 'it was carried out',
+      (error: Error) => error.message,
+    );
+    if (!said.split('; ').some((one) => one.startsWith(`${rule}: `)))
+      throw new Error(`${rule} did not refuse it: ${said}`);
+    this.#say('note', `refused, as it has to be: ${said}`);
   }
 
   #openAt(site: SiteId): number {

@@ -1,5 +1,5 @@
 import { readPast } from '../control/history.ts';
-import { learnControl } from '../control/log.ts';
+import { learnControl, readEntry } from '../control/log.ts';
 import { controlPolicy } from '../control/policy.ts';
 import { SiteUnavailableError } from '../errors.ts';
 import { readObservations } from '../health/observation.ts';
@@ -7,6 +7,7 @@ import { factBytes, factVersion } from '../journal/facts.ts';
 import { drillStopKey } from '../journal/keys.ts';
 import { putEverywhere } from '../journal/replicas.ts';
 import type { EpochMs } from '../units.ts';
+import type { ScheduledDrill } from './defaults.ts';
 import { type Due, dueDrills } from './due.ts';
 import { type DrillStop, type DrillTurn, drillOf } from './facts.ts';
 import type { Drill, DrillSource } from './file.ts';
@@ -103,21 +104,22 @@ export type Tended =
 export async function tendDrills(
   core: TurnCore,
   deps: DrillDeps,
-  drills: readonly { drill: Drill; file: DrillSource }[],
+  drills: readonly ScheduledDrill[],
   deadline: EpochMs,
 ): Promise<Tended> {
   const turns = await learnTurns(core);
   const last = turns.at(-1);
-  if (last !== undefined) {
+  if (last !== undefined && (ended.get(core.sites) ?? 0) < last.turn.turn) {
     const view = await viewDrill(core, last.turn);
     if (view.report === undefined) return goOn(core, deps, view, deadline);
+    ended.set(core.sites, last.turn.turn);
   }
-  const now = core.clock.now();
   const due = dueDrills(
     drills.map(({ drill }) => drill),
-    now,
+    core.clock.now(),
   ).find(({ id }) => turns.every(({ turn }) => turn.drill !== id));
-  if (due === undefined) return { status: 'nothing' };
+  // A deployment has missed nothing that was due before it began.
+  if (due === undefined || due.slot < ((await readEntry(core, 1))?.entry.at ?? 0)) return { status: 'nothing' };
   const started = await startDrill(core, deps, orderOf(due, drills));
   if (started.status === 'done-before') return { status: 'nothing' };
   if (started.status === 'refused') {
@@ -128,7 +130,10 @@ export async function tendDrills(
   return { status: 'run', drill: due.id, end: await runOn(core, started.run, deadline) };
 }
 
-function orderOf({ drill, slot, id }: Due, drills: readonly { drill: Drill; file: DrillSource }[]): DrillOrder {
+/** The last turn that was seen to have ended: its pages are not read again each minute. */
+const ended = new WeakMap<TurnCore['sites'], number>();
+
+function orderOf({ drill, slot, id }: Due, drills: readonly ScheduledDrill[]): DrillOrder {
   const { file } = drills.find((one) => one.drill === drill)!;
   const reason = `due at ${new Date(slot).toISOString()}`;
   return { id, drill, file, actor: 'schedule', reason, slot };

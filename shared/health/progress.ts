@@ -19,7 +19,11 @@ export interface OpenBatch {
   lines: number;
   answered: number;
   acceptedAt: EpochMs;
+  /** Of a drill: its model is looked at as any other, and it is in no count of production (F49). */
+  isDrill?: true;
 }
+
+const isWork = ({ isDrill }: OpenBatch) => isDrill !== true;
 
 /** What a pass of the sweeper saw of all open batches, at one moment, and when work was last seen to move. */
 export interface ProgressSample {
@@ -31,13 +35,12 @@ export interface ProgressSample {
 
 export const unplanned = 'unplanned';
 
-/** One open batch; `undefined` for what is no work of anybody: canaries, drills, and what has ended. */
+/** One open batch; `undefined` for what is no work of anybody: canaries, and what has ended. */
 export function openBatch(
   view: Pick<BatchView, 'tenant' | 'batch' | 'plan' | 'results' | 'publication' | 'acceptance' | 'manifest'>,
   owner: SiteId | undefined,
 ): OpenBatch | undefined {
-  if (isCanary(view.tenant) || isDrillTenant(view.tenant)) return undefined;
-  if (view.publication !== undefined || owner === undefined) return undefined;
+  if (isCanary(view.tenant) || view.publication !== undefined || owner === undefined) return undefined;
   const best = new Map<string, number>();
   for (const { firstLine, lines, answered } of view.results) {
     const range = `${firstLine}-${lines}`;
@@ -53,6 +56,7 @@ export function openBatch(
     lines,
     answered: Math.min(sum, lines),
     acceptedAt: view.acceptance.at,
+    ...(isDrillTenant(view.tenant) && { isDrill: true as const }),
   };
 }
 
@@ -98,7 +102,9 @@ export function progressReadings(
   const { at } = current;
   return sites.flatMap((site): Reading[] => {
     const common = { observer, site, signal: 'progress', at } as const;
-    const models = [...new Set(current.open.flatMap((one) => (one.site === site ? [one.model] : [])))].sort();
+    const models = [
+      ...new Set(current.open.filter(isWork).flatMap((one) => (one.site === site ? [one.model] : []))),
+    ].sort();
     return models.map((subject): Reading => {
       const movedAt = current.movedAt[nameOf({ site, model: subject })] ?? at;
       if (previous?.movedAt[nameOf({ site, model: subject })] === undefined)
@@ -117,7 +123,7 @@ export function progressReadings(
 /** What is to do per site and model, for people and for whoever decides. */
 export function backlogOf(previous: ProgressSample | undefined, current: ProgressSample): Backlog[] {
   const before = new Map(previous?.open.map((one) => [one.batch, one.answered]));
-  const groups = Map.groupBy(current.open, nameOf);
+  const groups = Map.groupBy(current.open.filter(isWork), nameOf);
   return [...groups.keys()].sort().map((name) => {
     const group = groups.get(name)!;
     const { site, model } = group[0]!;

@@ -141,7 +141,7 @@ const styleSheet = (): Html => html([style + own] as unknown as TemplateStringsA
 const own = `
 .verdict { border-radius: 6px; color: #fff; display: inline-block; font-weight: 600; margin: 0 0 0.6rem; padding: 0.15rem 0.7rem; }
 .verdict.passed { background: var(--good); } .verdict.failed { background: var(--bad); } .verdict.aborted { background: var(--warn); }
-td, thead th { overflow-wrap: anywhere; text-align: left; } .met { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
+td, thead th { overflow-wrap: break-word; text-align: left; } .met { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
 code { font-size: 0.86rem; overflow-wrap: anywhere; }
 `;
 

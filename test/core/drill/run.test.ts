@@ -10,7 +10,7 @@ import { startDrill, stopDrill, tendDrills } from '../../../shared/drill/start.t
 import { drillTenant } from '../../../shared/drill/tenant.ts';
 import { learnTurns } from '../../../shared/drill/turns.ts';
 import { readObservations } from '../../../shared/health/observation.ts';
-import { openBatch } from '../../../shared/health/progress.ts';
+import { backlogOf, nextSample, openBatch } from '../../../shared/health/progress.ts';
 import { viewBatch } from '../../../shared/journal/batch.ts';
 import { sha256 } from '../../../shared/journal/json.ts';
 import { controlKey, drillReportKey, recentPrefix, resultsPrefix } from '../../../shared/journal/keys.ts';
@@ -282,7 +282,11 @@ describe('F49: nobody sees a drill who did not start it', () => {
       expect((await Array.fromAsync(listAll(drills.world[site].journal, recentPrefix('acme')))).length).toBe(0);
     }
     const view = await viewBatch(drills.cores.aws, drillTenant, batch);
-    expect(openBatch({ ...view!, publication: undefined }, 'aws')).toBeUndefined();
+    const open = openBatch({ ...view!, publication: undefined }, 'aws')!;
+    const sample = nextSample(undefined, [{ ...open, answered: 0 }], drills.now);
+    expect(backlogOf(undefined, sample)).toEqual([]);
+    const { isDrill: _, ...production } = open;
+    expect(backlogOf(undefined, { ...sample, open: [production] })).toHaveLength(1);
   });
 
   test('F49: while it runs the status page shows no open batch and no backlog', async () => {
