@@ -6,7 +6,7 @@ import { opinionOf } from '../control/opinion.ts';
 import { planCommand } from '../control/plan.ts';
 import { controlPolicy } from '../control/policy.ts';
 import { type RuleName, situationOf } from '../control/rules.ts';
-import { SiteUnavailableError } from '../errors.ts';
+import { codeOf, SiteUnavailableError, StaleEpochError } from '../errors.ts';
 import type { CanaryJob } from '../health/canary-batch.ts';
 import { readObservations, type SeenBefore } from '../health/observation.ts';
 import { type ControlEntry, factBytes, factVersion } from '../journal/facts.ts';
@@ -102,7 +102,7 @@ export class DrillRun {
     this.samples = pages.flatMap(({ samples }) => samples);
     this.#until = Math.max(turn.until, ...pages.map(({ until }) => until));
     this.#page = (last?.page ?? -1) + 1;
-    this.#toldEpoch = turn.before.epoch;
+    this.#toldEpoch = Math.max(turn.before.epoch, ...Object.keys(this.state.learned).map(Number));
   }
 
   get id(): string {
@@ -131,6 +131,15 @@ export class DrillRun {
    * @param signal aborted: the drill is stopped, and undone
    */
   async run(options: { deadline?: EpochMs; stop?: () => string | undefined } = {}): Promise<DrillEnd> {
+    try {
+      return await this.#run(options);
+    } catch (error) {
+      if (codeOf(error) !== 'drill_lease_lost') throw error;
+      return { status: 'lost-lease' };
+    }
+  }
+
+  async #run(options: { deadline?: EpochMs; stop?: () => string | undefined }): Promise<DrillEnd> {
     const { clock } = this.#core;
     for (;;) {
       if (this.state.phase === 'ended') throw new Error('a drill that has ended is not run');
@@ -310,6 +319,7 @@ export class DrillRun {
       }
       this.state = { ...this.state, doneAt: clock.now() };
     } catch (error) {
+      if (codeOf(error) === 'drill_lease_lost') throw error;
       const sentence = `${name}: ${String((error as Error)?.message).slice(0, 500)}`;
       this.#say('note', sentence);
       this.state =
@@ -571,6 +581,9 @@ export class DrillRun {
   /** Writes what is new, and renews the lease. @throws where no store takes it: then nothing may be done any more */
   async #write(report: string | null = null): Promise<void> {
     const now = Math.floor(this.#core.clock.now());
+    // A process that was frozen may find that somebody else has the drill by now: it must not take it back.
+    if (now > this.#until)
+      throw new StaleEpochError('drill_lease_lost', `the lease of ${this.id} ended while it was away`);
     const until = now + this.drill.holdfast.lease;
     const page: DrillPage = {
       v: factVersion,

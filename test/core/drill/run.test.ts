@@ -236,6 +236,27 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     expect(await sitesOf(drills)).toEqual(asBefore);
   });
 
+  test('F48: a runner that was frozen for longer than its lease does nothing more', async () => {
+    const drills = await DrillWorld.start();
+    let frozenMs = 0;
+    const core = { ...drills.cores.azure };
+    core.clock = { ...core.clock, now: () => drills.now + frozenMs, sleep: (ms) => drills.cores.azure.clock.sleep(ms) };
+    const started = await startDrill(core, drills.deps('frozen'), drills.order(shadowSource({ lease: '60s' })));
+    if (started.status !== 'started') throw new Error(started.status);
+    const { run } = started;
+    const end = await drills.until(
+      run.run({
+        stop: () => {
+          // Between its look and what it would do next: to move the batches.
+          if (run.state.batches.length > 0) frozenMs = 61_000;
+          return undefined;
+        },
+      }),
+    );
+    expect(end).toEqual({ status: 'lost-lease' });
+    expect((await learnControl(drills.cores.aws)).epoch).toBe(1);
+  });
+
   test('F48: two drills start in the same second on two clouds: one runs, the other is told whose turn it is', async () => {
     const drills = await DrillWorld.start();
     const start = (self: Cloud, id: string) =>
