@@ -9,10 +9,11 @@ export default {
     ],
   },
   testMatch: ['<rootDir>/test/**/*.test.ts', '<rootDir>/local/**/*.test.ts'],
-  // Whole outages and simulations take hours: `npm run outages` and `npm run simulation` run them all, the gate some.
+  // Whole outages, drills and simulations take hours: `npm run outages`, `drills` and `simulation` run them all, the gate some.
   testPathIgnorePatterns: [
     '/node_modules/',
     '<rootDir>/test/e2e/outages/[^/]+$',
+    '<rootDir>/test/e2e/drills/[^/]+$',
     '<rootDir>/test/simulation/(plan|registers)/',
     '<rootDir>/test/simulation/(scenarios|mistakes|crash-points|seeds)\\.test\\.ts$',
   ],

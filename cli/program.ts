@@ -5,6 +5,7 @@ import { addControl } from './commands/control.ts';
 import { addCost } from './commands/cost.ts';
 import { addDemo } from './commands/demo.ts';
 import { addDoctor } from './commands/doctor.ts';
+import { addDrill } from './commands/drill.ts';
 import { addExplain } from './commands/explain.ts';
 import { addFault } from './commands/fault.ts';
 import { addModels } from './commands/models.ts';
@@ -66,6 +67,7 @@ export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
     addCost,
     addDoctor,
     addFault,
+    addDrill,
     addControl,
     addObserve,
     addRunbook,

@@ -3,6 +3,7 @@ import type { Hono } from 'hono';
 import { azureModels } from '../functions-azure/adapters/models.ts';
 import { type AzureSite, connectAzureSite } from '../functions-azure/adapters/site.ts';
 import { assembleCore } from '../runtime/core.ts';
+import type { DrillsWire } from '../runtime/drills.ts';
 import { once } from '../runtime/lazy.ts';
 import { version } from '../runtime/version.ts';
 import type { ApiEnv } from '../shared/api/env.ts';
@@ -65,6 +66,12 @@ export const wireMonitor = once(async (): Promise<MonitorDeps> => {
     ...observeDeps(config, core.self, core.self, connect.models),
     act: (all, seen) => tendSite(all, seen, own.consumers),
   };
+});
+
+/** What is needed to run drills, and those that have a schedule. */
+export const wireDrills = once(async (): Promise<DrillsWire> => {
+  const [{ config, core }, { drillsWire }] = await Promise.all([assembled(), import('../runtime/drills.ts')]);
+  return drillsWire(config, core);
 });
 
 export const wireApi = once(async (): Promise<Hono<ApiEnv>> => {

@@ -28,6 +28,12 @@ app.http('api', {
   handler: async (request, context) => (await import('./handlers/api.ts')).api(request, context),
 });
 
+app.timer('drills', {
+  // Each minute, half a minute after the other cloud looks.
+  schedule: '30 * * * * *',
+  handler: async (timer, context) => (await import('./handlers/drills.ts')).drills(timer, context),
+});
+
 app.timer('monitor', {
   // Second, minute, hour, day, month, day of week: every ten seconds.
   schedule: '*/10 * * * * *',

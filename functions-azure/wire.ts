@@ -1,6 +1,7 @@
 import { awsModels } from '../functions-aws/adapters/models.ts';
 import { type AwsSite, connectAwsSite, connectS3Stores } from '../functions-aws/adapters/site.ts';
 import { assembleCore } from '../runtime/core.ts';
+import type { DrillsWire } from '../runtime/drills.ts';
 import { once } from '../runtime/lazy.ts';
 import { version } from '../runtime/version.ts';
 import type { Core } from '../shared/core.ts';
@@ -42,6 +43,12 @@ export const wireMonitor = once(async (): Promise<MonitorDeps> => {
     ...observeDeps(config, core.self, core.self, connect.models),
     act: (all, seen) => tendSite(all, seen, own.consumers),
   };
+});
+
+/** What is needed to run drills, and those that have a schedule. */
+export const wireDrills = once(async (): Promise<DrillsWire> => {
+  const [{ config, core }, { drillsWire }] = await Promise.all([assembled(), import('../runtime/drills.ts')]);
+  return drillsWire(config, core);
 });
 
 export const wireApi = once(async (): Promise<Fetch> => {

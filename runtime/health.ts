@@ -19,8 +19,7 @@ export function observeDeps(
   connectors: ModelConnectors,
 ): ObserveDeps {
   const servedBy = backendsOf(config, connectors);
-  const { canaries, canary: wanted } = config.health;
-  const canary = canaries ? (wanted ?? canaryOf(config)) : undefined;
+  const canary = config.health.canaries ? canaryJob(config) : undefined;
   return {
     observer,
     home,
@@ -35,8 +34,9 @@ export function observeDeps(
   };
 }
 
-/** An alias that every cloud serves: one that is named, else any, where `*` serves all. */
-function canaryOf(config: HoldfastConfig): ObserveDeps['canary'] {
+/** What canaries and drills ask for: an alias that every cloud serves, one that is named, else any, where `*` serves all. */
+export function canaryJob(config: HoldfastConfig): ObserveDeps['canary'] {
+  if (config.health.canary !== null) return config.health.canary;
   const clouds = Object.values(config.sites).map(({ cloud }) => cloud);
   const isServed = (alias: string) => clouds.every((cloud) => backendFor(config, cloud, alias) !== undefined);
   const serving = Object.keys(config.models).filter(isServed);

@@ -5,7 +5,7 @@ import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
 import { parse } from 'yaml';
 
 const root = resolve(import.meta.dirname, '..');
-const handlers = ['worker', 'api', 'monitor'] as const;
+const handlers = ['worker', 'api', 'monitor', 'drills'] as const;
 
 /** What one entry costs: bytes read at load, and bytes that wait behind an `import()`. */
 export interface BundleSize {

@@ -9,6 +9,8 @@ export interface RunbookConfig {
   cause: string | undefined;
 }
 
+/** A page for each cause, and one for rehearsals. */
+const pages = [...causes, 'drill-failed'];
 const folder = join(import.meta.dirname, '..', '..', 'docs', 'runbooks');
 
 /** Pages that lie beside the program: they are read when nothing answers. */
@@ -22,14 +24,14 @@ export function addRunbook(maker: CommandMaker): void {
 
 async function runbook({ cause }: RunbookConfig, { print }: Context): Promise<ExitCode> {
   if (cause === undefined) {
-    const titles = await Promise.all(causes.map(async (one) => ({ cause: one, title: titleOf(await pageOf(one)) })));
-    const width = Math.max(...causes.map(({ length }) => length));
+    const titles = await Promise.all(pages.map(async (one) => ({ cause: one, title: titleOf(await pageOf(one)) })));
+    const width = Math.max(...pages.map(({ length }) => length));
     print.result(titles, () => titles.map((one) => text`${print.styles.bold(one.cause.padEnd(width))}  ${one.title}`));
     return exitCodes.ok;
   }
-  const known = causes.find((one) => one === cause);
+  const known = pages.find((one) => one === cause);
   if (known === undefined)
-    throw new CliError(exitCodes.usage, text`there is no cause '${cause}'`, [text`Causes: ${causes.join(', ')}`]);
+    throw new CliError(exitCodes.usage, text`there is no cause '${cause}'`, [text`Causes: ${pages.join(', ')}`]);
   const page = await pageOf(known);
   print.result({ cause: known, title: titleOf(page), page }, () =>
     page

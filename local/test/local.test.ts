@@ -62,6 +62,7 @@ test('the functions of serverless.yml come with their triggers, and no queue sho
     ['worker-work', false, undefined],
     ['api', true, undefined],
     ['monitor', false, 60_000],
+    ['drills', false, 60_000],
   ]);
   const work = functions[1]!;
   expect(work).toMatchObject({ bundle: '/code/dist/functions-aws/worker.mjs', handler: 'handler', concurrencyMax: 4 });

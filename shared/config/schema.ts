@@ -122,6 +122,14 @@ export function configSchema(env: Environment) {
         }).transform(({ url, secretEnv }) => ({ url, secret: secretEnv })),
       )
       .default({}),
+    /**
+     * Drills that run on a schedule, each as in a drill file (`docs/schema/holdfast.drill.schema.json`). `null`: a weekly
+     * tabletop and a monthly shadow. They are read in full by the function that runs them.
+     */
+    drills: z
+      .array(z.looseObject({ title: z.string().min(1) }))
+      .nullable()
+      .default(null),
     network: section({
       /** Private hosts, addresses and CIDR ranges that webhooks and models may have all the same. */
       allowPrivate: z

@@ -1,4 +1,5 @@
 import type { Core } from '../core.ts';
+import { isDrillTenant } from '../drill/tenant.ts';
 import { isCanary } from '../health/canary-batch.ts';
 import { openBatch } from '../health/progress.ts';
 import { deadlineOf, readDispatches, viewBatch } from '../journal/batch.ts';
@@ -85,7 +86,9 @@ async function readHints(core: JournalCore): Promise<{ tenant: string; batch: st
   for (const { id, state } of storesInOrder({ self: core.self, sites: core.sites })) {
     try {
       const entries = await bounded(core, id, (signal) => Array.fromAsync(listAll(state, openPrefix, { signal })));
-      return entries.flatMap(({ key }) => batchOfKey(key) ?? []).filter(({ tenant }) => !isCanary(tenant));
+      return entries
+        .flatMap(({ key }) => batchOfKey(key) ?? [])
+        .filter(({ tenant }) => !isCanary(tenant) && !isDrillTenant(tenant));
     } catch (error) {
       failure = error;
     }

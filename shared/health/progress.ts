@@ -1,3 +1,4 @@
+import { isDrillTenant } from '../drill/tenant.ts';
 import type { BatchView } from '../journal/batch.ts';
 import type { Endpoint } from '../journal/facts.ts';
 import type { QueueDepth } from '../ports/queue.ts';
@@ -20,7 +21,11 @@ export interface OpenBatch {
   /** Result objects that the site has written, those of repeated work too. */
   written: number;
   acceptedAt: EpochMs;
+  /** Of a drill: its model is looked at as any other, and it is in no count of production (F49). */
+  isDrill?: true;
 }
+
+const isWork = ({ isDrill }: OpenBatch) => isDrill !== true;
 
 /** What a pass of the sweeper saw of all open batches, at one moment, and when work was last seen to move. */
 export interface ProgressSample {
@@ -54,6 +59,7 @@ export function openBatch(
     answered: Math.min(sum, lines),
     written: view.results.filter(({ site }) => site === owner).length,
     acceptedAt: view.acceptance.at,
+    ...(isDrillTenant(view.tenant) && { isDrill: true as const }),
   };
 }
 
@@ -113,7 +119,9 @@ export function progressReadings(
   const { at } = current;
   return sites.flatMap((site): Reading[] => {
     const common = { observer, site, signal: 'progress', at } as const;
-    const models = [...new Set(current.open.flatMap((one) => (one.site === site ? [one.model] : [])))].sort();
+    const models = [
+      ...new Set(current.open.filter(isWork).flatMap((one) => (one.site === site ? [one.model] : []))),
+    ].sort();
     return models.map((subject): Reading => {
       const movedAt = current.movedAt[nameOf({ site, model: subject })] ?? at;
       if (previous?.movedAt[nameOf({ site, model: subject })] === undefined)
@@ -132,7 +140,7 @@ export function progressReadings(
 /** What is to do per site and model, for people and for whoever decides. */
 export function backlogOf(previous: ProgressSample | undefined, current: ProgressSample): Backlog[] {
   const before = new Map(previous?.open.map((one) => [one.batch, one.answered]));
-  const groups = Map.groupBy(current.open, nameOf);
+  const groups = Map.groupBy(current.open.filter(isWork), nameOf);
   return [...groups.keys()].sort().map((name) => {
     const group = groups.get(name)!;
     const { site, model } = group[0]!;

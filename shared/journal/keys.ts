@@ -83,10 +83,23 @@ export const apiKeyKey = (keyId: string): string => `keys/${keyId}.json`;
 export const apiKeyRevokedKey = (keyId: string): string => `keys/${keyId}/revoked.json`;
 export const keysPrefix = 'keys/';
 
+/** Names of drills: what is rehearsed, and when. */
+export const drillIdPattern = /^[a-z0-9][a-z0-9-]{0,79}$/;
+export const drillTurnsPrefix = 'drills/turns/';
+/** Who runs drills, one after the other: byte for byte the decided value of the register of that turn. */
+export const drillTurnKey = (turn: number): string => `${drillTurnsPrefix}${pad(turn, 8)}.json`;
+export const drillPrefix = (drill: string): string => `drills/${drill}/`;
+/** `runner` makes it unique: two that believe they run the same drill never write the same key. */
+export const drillPageKey = (drill: string, page: number, runner: string): string =>
+  `${drillPrefix(drill)}pages/${pad(page, 8)}-${runner}.json`;
+export const drillStopKey = (drill: string, uuid: string): string => `${drillPrefix(drill)}stops/${uuid}.json`;
+export const drillReportKey = (drill: string, hash: string): string => `${drillPrefix(drill)}reports/${hash}.json`;
+
 /** `state` container. */
 export const registerKey = (incarnation: string, name: string): string => `registers/${incarnation}/${name}`;
 export const publicationRegister = (batch: string): string => `publication/${batch}`;
 export const controlRegister = (epoch: number): string => `control/${pad(epoch, 8)}`;
+export const drillRegister = (turn: number): string => `drill/${pad(turn, 8)}`;
 export const openPrefix = 'open/';
 export const openKey = (tenant: string, batch: string): string => `open/${tenant}/${batch}`;
 /** Names the one batch that may be accepted under an `Idempotency-Key`; who creates it first, wins the race. */

@@ -24,10 +24,13 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('the built functions', () => {
-  test.each(['worker', 'api', 'monitor'])('AWS: %s loads in a plain Node and exports its handler', async (name) => {
-    const out = await node(`console.log(typeof (await import('./functions-aws/${name}.mjs')).handler)`);
-    expect(out).toBe('function\n');
-  });
+  test.each(['worker', 'api', 'monitor', 'drills'])(
+    'AWS: %s loads in a plain Node and exports its handler',
+    async (name) => {
+      const out = await node(`console.log(typeof (await import('./functions-aws/${name}.mjs')).handler)`);
+      expect(out).toBe('function\n');
+    },
+  );
 
   test('Azure: what package.json names as main is required by a plain Node, without the host', async () => {
     const { main } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
@@ -35,7 +38,7 @@ describe('the built functions', () => {
     await run(process.execPath, ['-e', `require('./functions-azure/main.cjs')`], { cwd: folder });
   });
 
-  test('Azure: the host is given four functions, and HTTP is streamed', async () => {
+  test('Azure: the host is given five functions, and HTTP is streamed', async () => {
     const stub = join(folder, 'node_modules/@azure/functions-core');
     await cp(join(root, 'test/cloud/functions-core-stub'), stub, { recursive: true });
     const out = await node(`import { createRequire } from 'node:module';
@@ -67,12 +70,13 @@ describe('the built functions', () => {
       }),
       api: expect.objectContaining({ type: 'httpTrigger', authLevel: 'anonymous', route: '{*path}' }),
       monitor: expect.objectContaining({ type: 'timerTrigger', schedule: '*/10 * * * * *' }),
+      drills: expect.objectContaining({ type: 'timerTrigger', schedule: '30 * * * * *' }),
     });
   });
 
   test('loading one reads no configuration and loads no SDK', async () => {
     const sizes = JSON.parse(await readFile(join(folder, 'sizes.json'), 'utf8'));
-    expect(sizes).toHaveLength(7);
+    expect(sizes).toHaveLength(9);
     for (const { entry, eagerBytes } of sizes) {
       expect(entry).toMatch(/^functions-(aws|azure)\//);
       // The smaller SDK alone is four times this.

@@ -23,7 +23,7 @@ describe('serverless package, with no account and no network', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'holdfast-serverless-'));
     await Promise.all(['serverless.yml', 'package.json'].map((name) => cp(join(root, name), join(folder, name))));
-    for (const path of ['worker.mjs', 'api.mjs', 'monitor.mjs', 'chunk-1.mjs', 'worker.mjs.map']) {
+    for (const path of ['worker.mjs', 'api.mjs', 'monitor.mjs', 'drills.mjs', 'chunk-1.mjs', 'worker.mjs.map']) {
       await cp(join(root, 'package.json'), join(folder, 'dist/functions-aws', path));
     }
     await cp(join(root, 'package.json'), join(folder, 'dist/functions-azure/main.cjs'));
@@ -51,16 +51,23 @@ describe('serverless package, with no account and no network', () => {
 
   test('the package holds the bundles of AWS and nothing else', () => {
     expect(packaged.sort()).toEqual(
-      ['api.mjs', 'chunk-1.mjs', 'monitor.mjs', 'worker.mjs'].map((name) => `dist/functions-aws/${name}`),
+      ['api.mjs', 'chunk-1.mjs', 'drills.mjs', 'monitor.mjs', 'worker.mjs'].map((name) => `dist/functions-aws/${name}`),
     );
   });
 
-  test('there are four functions, on Node 24 and arm64', () => {
+  test('there are five functions, on Node 24 and arm64', () => {
     const functions = ofType('AWS::Lambda::Function').map(({ Properties }) => Properties);
     expect(functions.map(({ FunctionName }) => FunctionName).sort()).toEqual(
-      ['api', 'monitor', 'worker-intake', 'worker-work'].map((name) => `holdfast-live-${name}`),
+      ['api', 'drills', 'monitor', 'worker-intake', 'worker-work'].map((name) => `holdfast-live-${name}`),
     );
     for (const one of functions) expect(one).toMatchObject({ Runtime: 'nodejs24.x', Architectures: ['arm64'] });
+  });
+
+  test('EventBridge Scheduler looks for drills each minute, and may call that function alone', () => {
+    const [schedule, ...others] = ofType('AWS::Scheduler::Schedule').map(({ Properties }) => Properties);
+    expect(others).toEqual([]);
+    expect(schedule).toMatchObject({ ScheduleExpression: 'rate(1 minute)', State: 'ENABLED' });
+    expect(JSON.stringify(schedule.Target.Arn)).toContain('DrillsLambdaFunction');
   });
 
   test('each queue hides a message as long as a worker may run, and tells of each failure alone', () => {

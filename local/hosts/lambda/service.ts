@@ -28,7 +28,7 @@ interface ServiceFunction {
   timeout: number;
   memorySize: number;
   url?: boolean;
-  events?: { sqs?: ServiceQueue; schedule?: string }[];
+  events?: { sqs?: ServiceQueue; schedule?: string | { method: 'scheduler'; rate: string } }[];
 }
 
 interface ServiceQueue {
@@ -50,7 +50,8 @@ export function readFunctions(local: LocalFunctions): FunctionSpec[] {
   }) as Service;
   return Object.entries(functions).map(([name, { handler, timeout, memorySize, url, events = [] }]) => {
     const queues = events.flatMap(({ sqs }) => (sqs ? [sqs] : []));
-    const schedule = events.find((event) => event.schedule)?.schedule;
+    const scheduled = events.find((event) => event.schedule)?.schedule;
+    const schedule = typeof scheduled === 'object' ? scheduled.rate : scheduled;
     if (schedule !== undefined && schedule !== 'rate(1 minute)')
       throw new ConfigError(`functions.${name}`, `functions.${name}: schedule ${schedule} is not emulated`);
     const at = handler.lastIndexOf('.');

@@ -24,8 +24,8 @@ export interface JudgedRun {
 }
 
 /**
- * All judges of one run, told of everything from now on. I11 has no judge: drills are not built yet; that canaries stay
- * out of every other count is tested where they are made.
+ * All judges of one run, told of everything from now on. I11 has no judge: no drill runs in this world (`test/core/drill`
+ * holds them to it); that canaries stay out of every other count is tested where they are made.
  */
 export function judgesOf(world: World, run: JudgedRun): { judges: Judge[]; history: ControlHistory } {
   const history = new ControlHistory();

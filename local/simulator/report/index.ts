@@ -1,10 +1,10 @@
 import { pricesAsOf } from '../../../shared/cost/prices.ts';
+import { type Band, lineChart, type Row, type Series, timeline } from '../../../shared/report/chart.ts';
+import { type Html, html } from '../../../shared/report/html.ts';
+import { style } from '../../../shared/report/style.ts';
 import type { DurationMs } from '../../../shared/units.ts';
 import { clouds, findings, type Plan, type RunResult, variantNames, variants } from '../plan/index.ts';
 import { formatOffset } from '../scenario/index.ts';
-import { type Band, lineChart, type Row, type Series, timeline } from './chart.ts';
-import { type Html, html } from './html.ts';
-import { style } from './style.ts';
 import { comparison, costs, duration, money } from './tables.ts';
 
 export { comparison, costs } from './tables.ts';

@@ -1,5 +1,7 @@
 import type { DurationMs } from '../../../shared/units.ts';
 
+export { formatOffset } from '../../../shared/report/offset.ts';
+
 const unitsMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 /** A year; what lasts longer has no end that a run could see. */
 const spanMsMax: DurationMs = 366 * unitsMs.d;
@@ -21,12 +23,4 @@ export function parseDuration(text: string): DurationMs | undefined {
   if (amount === undefined) return undefined;
   const ms = Math.round(Number(amount) * unitsMs[unit as keyof typeof unitsMs]);
   return ms <= spanMsMax ? ms : undefined;
-}
-
-/** `4:52`, `0:00:05`: the inverse of `parseOffset`, rounded to seconds. */
-export function formatOffset(ms: DurationMs): string {
-  const seconds = Math.round(ms / 1_000);
-  const two = (value: number) => String(value).padStart(2, '0');
-  const rest = seconds % 60 === 0 ? '' : `:${two(seconds % 60)}`;
-  return `${Math.floor(seconds / 3_600)}:${two(Math.floor(seconds / 60) % 60)}${rest}`;
 }

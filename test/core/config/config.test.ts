@@ -99,6 +99,7 @@ describe('a configuration that holds', () => {
           azure: { ...unsaid, name: 'vllm', url: 'http://10.0.0.7:8000/v1', model: null, apiKey: null },
         },
       },
+      drills: null,
       health: {
         references: expect.any(Array),
         canaries: true,

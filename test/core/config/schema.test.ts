@@ -1,13 +1,16 @@
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { configJsonSchema, schemaFile } from '../../../scripts/config-schema.ts';
+import { jsonSchemas, schemaFolder } from '../../../scripts/config-schema.ts';
 
-test('the published JSON Schema is the one of this code (npm run schema writes it)', async () => {
-  expect(await readFile(schemaFile, 'utf8')).toBe(configJsonSchema());
+const schemas = jsonSchemas();
+
+test.each(Object.keys(schemas))('the published %s is the one of this code (npm run schema writes it)', async (name) => {
+  expect(await readFile(join(schemaFolder, name), 'utf8')).toBe(schemas[name]);
 });
 
 test('an editor that follows it sees every kind of backend, and keys that do not exist', () => {
-  const { models } = JSON.parse(configJsonSchema()).properties;
+  const { models } = JSON.parse(schemas['holdfast.config.schema.json']!).properties;
   const { additionalProperties, properties } = models.additionalProperties;
   expect(additionalProperties).toBe(false);
   expect(

@@ -1,6 +1,6 @@
-import type { DurationMs } from '../../../shared/units.ts';
-import { formatOffset } from '../scenario/index.ts';
+import type { DurationMs } from '../units.ts';
 import { type Html, html } from './html.ts';
+import { formatOffset } from './offset.ts';
 
 /** One line of a chart. */
 export interface Series {
@@ -131,7 +131,8 @@ function niceTop(value: number): number {
   return [1, 2, 4, 5, 10].map((times) => times * power).find((top) => top >= value)!;
 }
 
-const steps: DurationMs[] = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1_440, 2_880, 10_080].map((m) => m * 60_000);
+const minutes = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1_440, 2_880, 10_080];
+const steps: DurationMs[] = [...[1, 2, 5, 10, 15, 30].map((s) => s * 1_000), ...minutes.map((m) => m * 60_000)];
 const niceStep = (atLeast: DurationMs) => steps.find((step) => step >= atLeast) ?? steps.at(-1)!;
 const round = (value: number) => Math.round(value * 10) / 10;
 

@@ -1,0 +1,9 @@
+/** Every drill of `examples/drills` on the local clouds, one after the other on one pair of them: about an hour. */
+import base from './jest.config.mjs';
+
+export default {
+  ...base,
+  testMatch: ['<rootDir>/test/e2e/drills/*.test.ts'],
+  testPathIgnorePatterns: ['/node_modules/'],
+  maxWorkers: 1,
+};

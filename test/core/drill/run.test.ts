@@ -1,0 +1,419 @@
+import { describe, expect, test } from '@jest/globals';
+import { execute } from '../../../shared/control/execute.ts';
+import { learnControl } from '../../../shared/control/log.ts';
+import { readOpenBatches } from '../../../shared/control/open-batches.ts';
+import { controlPolicy } from '../../../shared/control/policy.ts';
+import { statusPage } from '../../../shared/control/status.ts';
+import type { DrillPhase } from '../../../shared/drill/facts.ts';
+import { readReport, viewDrill } from '../../../shared/drill/read.ts';
+import { startDrill, stopDrill, tendDrills } from '../../../shared/drill/start.ts';
+import { drillTenant } from '../../../shared/drill/tenant.ts';
+import { learnTurns } from '../../../shared/drill/turns.ts';
+import { readObservations } from '../../../shared/health/observation.ts';
+import { backlogOf, nextSample, openBatch } from '../../../shared/health/progress.ts';
+import { viewBatch } from '../../../shared/journal/batch.ts';
+import { sha256 } from '../../../shared/journal/json.ts';
+import { controlKey, drillReportKey, recentPrefix, resultsPrefix } from '../../../shared/journal/keys.ts';
+import { listAll } from '../../../shared/ports/object-store.ts';
+import { action, type Cloud, DrillWorld, drill, outageSource, shadowSource } from './support.ts';
+
+const sitesOf = async (drills: DrillWorld, self: Cloud = 'azure') => {
+  const { sites, moves } = await learnControl(drills.cores[self]);
+  return {
+    states: Object.fromEntries(Object.entries(sites).map(([id, { state, weight }]) => [id, `${state} ${weight}`])),
+    moves: moves.length,
+  };
+};
+const asBefore = { states: { aws: 'active 50', azure: 'active 50' }, moves: 0 };
+
+describe('a drill that runs to its end', () => {
+  test('shadow: its own batches go through a real failover and come back, and every set is whole', async () => {
+    const drills = await DrillWorld.start();
+    const report = await drills.run(shadowSource());
+    expect(report.verdict).toMatchObject({
+      outcome: 'passed',
+      reasons: [],
+      accepted: 24,
+      lost: [],
+      publishedTwice: [],
+      computedTwice: { lines: 0, tokens: 0 },
+      rpoMs: 0,
+    });
+    expect(report.verdict.recovery.firstResult).toBeLessThan(60_000);
+    expect(report.control.entries.map(({ changes }) => changes[0])).toEqual([
+      expect.stringMatching(/^moved, batch .*: aws → azure$/),
+      expect.stringMatching(/^moved, batch .*: aws → azure$/),
+      expect.stringMatching(/^no longer moved/),
+      expect.stringMatching(/^no longer moved/),
+    ]);
+    expect(await sitesOf(drills)).toEqual(asBefore);
+    // The hidden half: whoever looks in the journal finds the same report, and hashes that hold.
+    const [turn] = await learnTurns(drills.cores.aws);
+    const view = await viewDrill(drills.cores.aws, turn!.turn);
+    expect(await readReport(drills.cores.aws, 'drill-1', view.report!)).toEqual(report);
+    const bytes = await drills.world.aws.journal.get(drillReportKey('drill-1', view.report!));
+    expect(sha256(bytes!.bytes)).toBe(view.report);
+    const entry = await drills.world.azure.journal.get(controlKey(report.control.last.epoch));
+    expect(sha256(entry!.bytes)).toBe(report.control.last.sha256);
+    expect(sha256(turn!.bytes)).toBe(report.turnSha256);
+  });
+
+  test('switchover: a site is drained, fenced and brought back with the weights it had; nothing is computed twice', async () => {
+    const drills = await DrillWorld.start();
+    const source = shadowSource({
+      kind: 'switchover',
+      'blast-radius': { scope: 'all' },
+      objectives: { 'computed-twice': 0 },
+    });
+    source.method = [
+      action('work', { func: 'submit', arguments: { batches: 2, lines: 12, home: 'aws' } }),
+      action('hand over', {
+        func: 'failover',
+        arguments: { from: 'aws', to: 'azure', mode: 'graceful', scope: 'all' },
+      }),
+      {
+        type: 'probe',
+        name: 'aws',
+        tolerance: 'fenced',
+        provider: { type: 'holdfast', func: 'state', arguments: { site: 'aws' } },
+      },
+    ];
+    const report = await drills.run(source);
+    expect(report.verdict.reasons).toEqual([]);
+    expect(report.verdict.outcome).toBe('passed');
+    const changes = report.control.entries.flatMap((one) => one.changes).filter((one) => one.startsWith('aws'));
+    expect(changes.join('; ')).toMatch(
+      /active → cordoned.*cordoned → fenced.*fenced → recovering.*recovering → active.*weight 100 → 50/,
+    );
+    expect(await sitesOf(drills)).toEqual(asBefore);
+  });
+
+  test('tabletop: plans, rules and probes, and not one control entry, batch or fault', async () => {
+    const drills = await DrillWorld.start();
+    const report = await drills.run({ ...outageSource(), holdfast: { ...outageSource().holdfast, kind: 'tabletop' } });
+    expect(report.verdict).toMatchObject({ outcome: 'failed', accepted: 0 });
+    // Nothing fenced AWS, of course; the plans themselves met no objection.
+    expect(report.verdict.reasons).toEqual(['in the method: fenced was active, and not fenced']);
+    expect((await learnControl(drills.cores.aws)).epoch).toBe(1);
+    expect(report.batches).toEqual([]);
+  });
+
+  test('restore: what a backup lacks comes back from the other cloud, and both journals are equal', async () => {
+    const drills = await DrillWorld.start();
+    const source = shadowSource();
+    source.method = [
+      action('work', { func: 'submit', arguments: { lines: 12, home: 'aws' } }),
+      {
+        type: 'probe',
+        name: 'all ended',
+        tolerance: true,
+        within: '2m',
+        provider: { type: 'holdfast', func: 'batches-ended' },
+      },
+      action('old backup', { func: 'restore-backup', arguments: { site: 'azure' } }),
+      {
+        type: 'probe',
+        name: 'equal again',
+        tolerance: true,
+        within: '1m',
+        provider: { type: 'holdfast', func: 'journals-equal' },
+      },
+    ];
+    source.holdfast.objectives = {};
+    const report = await drills.run(source);
+    expect(report.entries.find(({ text }) => text.startsWith('old backup'))!.text).toMatch(/[1-9]\d* objects .* azure/);
+    expect(report.verdict).toMatchObject({ outcome: 'passed', reasons: [], lost: [], accepted: 12 });
+  });
+});
+
+describe('a drill against a planted bug fails with the right reason', () => {
+  test('results are never mirrored: they are in one cloud alone', async () => {
+    const drills = await DrillWorld.start();
+    // No result of one site ever reaches the other, whoever copies it.
+    for (const site of ['aws', 'azure'] as const) {
+      const { journal } = drills.world[site].site;
+      const put = journal.putIfAbsent.bind(journal);
+      journal.putIfAbsent = async (key, body, options) =>
+        key.includes('/results/') && !key.includes(`-${site}-`)
+          ? { status: 'created', etag: '"none"' }
+          : put(key, body, options);
+    }
+    const report = await drills.run(shadowSource());
+    expect(report.verdict.outcome).toBe('failed');
+    expect(report.verdict.reasons.join('\n')).toMatch(/facts in one cloud alone: \d+, .*results\/.* is in azure alone/);
+  });
+
+  test('redrive skips a chunk: its lines are lost', async () => {
+    const drills = await DrillWorld.start();
+    const { work } = drills.world.azure.site;
+    const send = work.send.bind(work);
+    work.send = (messages, options) =>
+      send(
+        messages.filter(({ body }) => JSON.parse(body).firstLine !== 5),
+        options,
+      );
+    const report = await drills.run(shadowSource());
+    expect(report.verdict.outcome).toBe('failed');
+    expect(report.verdict.lost).toHaveLength(24);
+    expect(report.verdict.reasons.join('\n')).toMatch(/lost: 24, and ≤ 0 was the objective: drill-1-1-0 of batch_/);
+    expect(report.verdict.reasons.join('\n')).toMatch(/in the method: all ended was false/);
+  });
+});
+
+describe('F48: drills and real incidents, dead runners, two at once', () => {
+  test('F48: the real outage starts while a drill runs: the drill ends at once and is undone', async () => {
+    const drills = await DrillWorld.start();
+    const injector = drills.injector();
+    let struck = false;
+    const report = await drills.run(outageSource(), {
+      deps: { faults: injector },
+      each: (entries) => {
+        if (struck || !entries.some(({ kind, text }) => kind === 'action' && text.includes('aws refuse'))) return;
+        struck = true;
+        drills.since = drills.now;
+        drills.says.azure = ['down', ['store-down']];
+      },
+    });
+    expect(report.verdict.outcome).toBe('aborted');
+    expect(report.verdict.reasons[0]).toMatch(/^no-drill-in-incident: a real incident: azure is down \(store-down\)/);
+    expect(drills.activeFaults()).toBe(0);
+  });
+
+  test('F48: a site of the drill itself that is down is no real incident', async () => {
+    const drills = await DrillWorld.start();
+    const report = await drills.run(outageSource({ settle: '10s' }), {
+      deps: { faults: drills.injector() },
+      each: (entries) => {
+        if (!entries.some(({ kind, text }) => kind === 'action' && text.includes('aws refuse'))) return;
+        drills.says.aws = ['down', ['site-dark']];
+      },
+    });
+    expect(report.verdict.outcome).toBe('failed');
+    expect(report.verdict.reasons.join()).not.toContain('no-drill-in-incident');
+  });
+
+  const phasesOfDeath: DrillPhase[] = ['before', 'method', 'undo', 'after'];
+  test.each(phasesOfDeath)('F48: the runner dies in phase %s: another one undoes it after its lease', async (phase) => {
+    const drills = await DrillWorld.start();
+    const source = shadowSource({
+      kind: 'switchover',
+      'blast-radius': { scope: 'all' },
+      lease: '60s',
+      objectives: {},
+    });
+    source.method = [
+      action('work', { func: 'submit', arguments: { lines: 12, home: 'aws' } }),
+      action('hand over', {
+        func: 'failover',
+        arguments: { from: 'aws', to: 'azure', mode: 'graceful', scope: 'all' },
+      }),
+    ];
+    const started = await startDrill(drills.cores.azure, drills.deps('dead'), drills.order(source));
+    if (started.status !== 'started') throw new Error(started.status);
+    const { run } = started;
+    const isThere = () => run.state.phase === phase && (phase !== 'method' || run.state.faultAt !== null);
+    const running = run.run({
+      stop: () => {
+        if (isThere()) throw new Error('killed');
+        return undefined;
+      },
+    });
+    await expect(drills.until(running)).rejects.toThrow('killed');
+    // Within the lease it is nobody else's.
+    expect(await drills.until(tendDrills(drills.cores.aws, drills.deps('aws'), [], drills.now + 1_000))).toEqual({
+      status: 'running',
+      drill: 'drill-1',
+    });
+    for (let s = 0; s < 62; s++) {
+      await drills.tick();
+      await drills.world.clock.advance(1_000);
+    }
+    const tended = await drills.until(tendDrills(drills.cores.aws, drills.deps('aws'), [], Number.POSITIVE_INFINITY));
+    if (tended.status !== 'run' || tended.end.status !== 'ended') throw new Error(JSON.stringify(tended));
+    const { verdict, entries } = tended.end.report;
+    expect(verdict.outcome).toBe(phase === 'before' || phase === 'method' ? 'aborted' : 'passed');
+    expect(entries.map(({ text }) => text).join('\n')).toContain('lease-expired');
+    expect(await sitesOf(drills)).toEqual(asBefore);
+  });
+
+  test('F48: a runner that was frozen for longer than its lease does nothing more', async () => {
+    const drills = await DrillWorld.start();
+    let frozenMs = 0;
+    const core = { ...drills.cores.azure };
+    core.clock = { ...core.clock, now: () => drills.now + frozenMs, sleep: (ms) => drills.cores.azure.clock.sleep(ms) };
+    const started = await startDrill(core, drills.deps('frozen'), drills.order(shadowSource({ lease: '60s' })));
+    if (started.status !== 'started') throw new Error(started.status);
+    const { run } = started;
+    const end = await drills.until(
+      run.run({
+        stop: () => {
+          // Between its look and what it would do next: to move the batches.
+          if (run.state.batches.length > 0) frozenMs = 61_000;
+          return undefined;
+        },
+      }),
+    );
+    expect(end).toEqual({ status: 'lost-lease' });
+    expect((await learnControl(drills.cores.aws)).epoch).toBe(1);
+  });
+
+  test('F48: two drills start in the same second on two clouds: one runs, the other is told whose turn it is', async () => {
+    const drills = await DrillWorld.start();
+    const start = (self: Cloud, id: string) =>
+      startDrill(drills.cores[self], drills.deps(self), drills.order(shadowSource(), id));
+    const both = await drills.until(Promise.all([start('aws', 'one'), start('azure', 'two')]));
+    expect(both.map(({ status }) => status).sort()).toEqual(['refused', 'started']);
+    const refused = both.find(({ status }) => status === 'refused')!;
+    expect('objections' in refused && refused.objections[0]).toMatchObject({ rule: 'one-drill-at-a-time' });
+    expect(await learnTurns(drills.cores.aws)).toHaveLength(1);
+  });
+
+  test('a scheduled drill starts once, whichever cloud looks first, and again at its next moment', async () => {
+    const drills = await DrillWorld.start();
+    const file = shadowSource({ schedule: { every: 'day', at: '00:00' } });
+    const known = [{ drill: drill(file), file }];
+    const tend = (self: Cloud) => tendDrills(drills.cores[self], drills.deps(self), known, Number.POSITIVE_INFINITY);
+    const both = await drills.until(Promise.all([tend('aws'), tend('azure')]));
+    expect(both.filter((one) => one.status === 'run')).toHaveLength(1);
+    expect(await drills.until(tend('aws'))).toEqual({ status: 'nothing' });
+    await drills.world.clock.advance(86_400_000);
+    await drills.tick();
+    expect(await drills.until(tend('azure'))).toMatchObject({ status: 'run', end: { status: 'ended' } });
+    expect(await learnTurns(drills.cores.aws)).toHaveLength(2);
+  });
+
+  test('the other cloud starts it alone when one is dark, and the next report names the hash of the one before', async () => {
+    const drills = await DrillWorld.start();
+    const first = await drills.run(shadowSource(), { id: 'one' });
+    const second = await drills.run(shadowSource(), { id: 'two' });
+    expect(first.previous).toBeNull();
+    const [turn] = await learnTurns(drills.cores.aws);
+    expect(second.previous).toBe((await viewDrill(drills.cores.aws, turn!.turn)).report);
+  });
+});
+
+describe('F49: nobody sees a drill who did not start it', () => {
+  test('F49: its batches are in no list of a tenant, no backlog, no status page', async () => {
+    const drills = await DrillWorld.start();
+    const report = await drills.run(shadowSource());
+    const [{ batch } = { batch: '' }] = report.batches;
+    for (const site of ['aws', 'azure'] as const) {
+      const keys = await Array.fromAsync(listAll(drills.world[site].journal, 't/'));
+      expect(new Set(keys.map(({ key }) => key.split('/')[1]))).toEqual(new Set([drillTenant]));
+      expect((await Array.fromAsync(listAll(drills.world[site].journal, recentPrefix('acme')))).length).toBe(0);
+    }
+    const view = await viewBatch(drills.cores.aws, drillTenant, batch);
+    const open = openBatch({ ...view!, publication: undefined }, 'aws')!;
+    const sample = nextSample(undefined, [{ ...open, answered: 0 }], drills.now);
+    expect(backlogOf(undefined, sample)).toEqual([]);
+    const { isDrill: _, ...production } = open;
+    expect(backlogOf(undefined, { ...sample, open: [production] })).toHaveLength(1);
+  });
+
+  test('F49: while it runs the status page shows no open batch and no backlog', async () => {
+    const drills = await DrillWorld.start();
+    let looked = 0;
+    await drills.run(shadowSource(), {
+      each: async () => {
+        const core = drills.cores.aws;
+        const control = await learnControl(core);
+        const open = await readOpenBatches(core, control);
+        const page = statusPage({
+          control,
+          observations: await readObservations(core),
+          open,
+          policy: controlPolicy(core),
+          now: drills.now,
+        });
+        expect(page.batches).toEqual([]);
+        expect(page.sites.map(({ openLines }) => openLines)).toEqual([0, 0]);
+        const hints = await Array.fromAsync(listAll(drills.world.aws.state, 'open/'));
+        looked += hints.length;
+      },
+    });
+    expect(looked).toBeGreaterThan(0);
+  });
+});
+
+describe('what keeps a drill from starting, and ends it', () => {
+  const refusals = async (drills: DrillWorld, source = shadowSource()) => {
+    const started = await startDrill(drills.cores.azure, drills.deps('r'), drills.order(source));
+    return started.status === 'refused' ? started.objections.map(({ rule }) => rule) : started.status;
+  };
+
+  test('an incident, a freeze, a blocked window, a blocked date, no injector: each is refused by name', async () => {
+    const drills = await DrillWorld.start();
+    expect(await refusals(drills, outageSource())).toEqual(['faults-at-hand']);
+    const date = new Date(drills.now).toISOString().slice(0, 10);
+    expect(await refusals(drills, shadowSource({ 'blocked-dates': [date] }))).toEqual(['blocked-date']);
+    expect(await refusals(drills, shadowSource({ 'blocked-windows': [{ from: '00:00', until: '23:59' }] }))).toEqual([
+      'blocked-window',
+    ]);
+    drills.says.aws = ['degraded', ['model-throttled']];
+    await drills.world.clock.advance(1_000);
+    await drills.observe();
+    expect(await refusals(drills)).toEqual(['no-drill-in-incident']);
+    drills.says.aws = ['healthy', []];
+    await drills.world.clock.advance(1_000);
+    await drills.observe();
+    await command(drills, { kind: 'freeze' });
+    expect(await refusals(drills)).toEqual(['not-frozen']);
+    expect(await learnTurns(drills.cores.aws)).toEqual([]);
+  });
+
+  const command = async (drills: DrillWorld, wanted: Parameters<typeof execute>[1]) =>
+    execute(drills.cores.aws, wanted, {
+      operationId: drills.cores.aws.ids.uuid(),
+      actor: 'operator:anna',
+      reason: 'we investigate',
+      observations: await readObservations(drills.cores.aws),
+    });
+
+  test('on-call stops it: what it moved comes back, and the report names who stopped it', async () => {
+    const drills = await DrillWorld.start();
+    let asked = false;
+    const report = await drills.run(shadowSource(), {
+      each: async (entries) => {
+        if (asked || !entries.some(({ text }) => text === 'take over')) return;
+        asked = true;
+        await stopDrill(drills.cores.aws, 'drill-1', { actor: 'operator:anna', reason: 'a customer calls' });
+      },
+    });
+    expect(report.verdict.reasons[0]).toBe('stopped: operator:anna stopped it: a customer calls');
+    expect(await sitesOf(drills)).toEqual(asBefore);
+  });
+
+  test('a person who acts in the control log takes over: the drill ends, and leaves what that person did', async () => {
+    const drills = await DrillWorld.start();
+    let acted = false;
+    const report = await drills.run(shadowSource(), {
+      each: async (entries) => {
+        if (acted || !entries.some(({ text }) => text === 'take over')) return;
+        acted = true;
+        await command(drills, { kind: 'weights', weights: { aws: 80, azure: 20 } });
+      },
+    });
+    expect(report.verdict.reasons[0]).toMatch(/^operator-acted: operator:anna acted \(epoch 4\)/);
+    expect(await sitesOf(drills)).toEqual({ states: { aws: 'active 80', azure: 'active 20' }, moves: 0 });
+  });
+
+  test('the steady state does not hold: nothing is done at all', async () => {
+    const drills = await DrillWorld.start();
+    const source = shadowSource();
+    source['steady-state-hypothesis'].probes[0]!.tolerance = 3;
+    const report = await drills.run(source);
+    expect(report.verdict.reasons[0]).toBe('steady-state: healthy sites is 2, and not 3');
+    expect(report.batches).toEqual([]);
+    expect((await learnControl(drills.cores.aws)).epoch).toBe(1);
+  });
+});
+
+test('results of a drill lie in both clouds when it has ended', async () => {
+  const drills = await DrillWorld.start();
+  const report = await drills.run(shadowSource());
+  for (const { batch } of report.batches)
+    for (const site of ['aws', 'azure'] as const)
+      expect(
+        (await Array.fromAsync(listAll(drills.world[site].journal, resultsPrefix(drillTenant, batch)))).length,
+      ).toBeGreaterThan(0);
+});
