@@ -21,8 +21,8 @@ function poisson(name: string, spanMs: number, perMs: (at: number) => number, se
 }
 
 /**
- * Draws that the constants of `shared/batching/coalescer.ts` and `cost-model.ts` have seen while they were chosen, and
- * draws that they have not: only those are reported.
+ * Draws to choose the constants of `shared/batching/coalescer.ts` and `cost-model.ts` by, and draws that must not be looked
+ * at for that: only those are reported. (The constants in force were chosen by earlier draws, which are neither.)
  */
 export const tuningSeeds = [1, 2, 3, 4] as const;
 export const heldOutSeeds = [101, 211, 307, 401, 503] as const;
