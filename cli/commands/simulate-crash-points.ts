@@ -4,7 +4,7 @@ import { text } from '../text.ts';
 
 /**
  * Lets something die at every call of a batch's life, of a failover with its redrive, and of a failback: each death in
- * a run of its own, judged like any other. All of them take the better part of an hour.
+ * a run of its own, judged like any other. A long run: thousands of points, up to four deaths each.
  * @param every one point in so many is tried; 1: all
  */
 export async function simulateCrashPoints(every: number, { print, io }: Context): Promise<ExitCode> {
