@@ -266,11 +266,18 @@ async function lookAtModels(
   );
   const ill = [...memory.models].flatMap(([alias, { outcome }]) => (outcome === 'ok' ? [] : [alias]));
   const judgedIll = memory.alone.flatMap((verdict) => (verdict.site === home ? verdict.models : []));
+  // The backlog leaves drills out; what is rehearsed with their models has to be seen all the same.
+  const drilled = new Set(
+    (memory.sample?.open ?? []).flatMap(({ isDrill, site, model }) =>
+      isDrill === true && site === home && model !== unplanned ? [model] : [],
+    ),
+  );
   const isMoving = (alias: string) => (waiting.get(alias)?.answeredOfLate ?? 0) > 0;
-  const due = [...new Set([...waiting.keys(), ...ill, ...judgedIll])].filter((alias) => {
+  const due = [...new Set([...waiting.keys(), ...drilled, ...ill, ...judgedIll])].filter((alias) => {
     const last = memory.models.get(alias);
     if (memory.modelLooks.has(alias) || isMoving(alias)) return false;
     if (last === undefined || last.outcome !== 'ok' || judgedIll.includes(alias)) return true;
+    if (drilled.has(alias)) return true;
     const isStuck = (waiting.get(alias)?.openLines ?? 0) > 0 && waiting.get(alias)!.answeredOfLate === 0;
     return isStuck || now - last.at >= modelPauseWindows * windowMs(profile);
   });
