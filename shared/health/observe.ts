@@ -314,15 +314,22 @@ async function lookAtModels(
     backlog.flatMap((one) => (one.site === home && one.model !== unplanned ? [[one.model, one]] : [])),
   );
   const ill = [...memory.models].flatMap(([alias, { outcome }]) => (outcome === 'ok' ? [] : [alias]));
-  const judgedIll = memory.alone.flatMap((verdict) => (verdict.site === home ? verdict.models : []));
   const lastCanary = memory.readings.findLast(({ signal, site }) => signal === 'canary' && site === home);
-  const doubted = canary !== undefined && lastCanary?.outcome === 'failed' ? [canary.model] : [];
+  // The backlog leaves drills out; what is rehearsed with their models has to be seen all the same.
+  const drilled = (memory.sample?.open ?? []).filter(
+    ({ isDrill, site, model }) => isDrill === true && site === home && model !== unplanned,
+  );
+  const doubted = new Set([
+    ...memory.alone.flatMap((verdict) => (verdict.site === home ? verdict.models : [])),
+    ...illElsewhere,
+    ...(canary !== undefined && lastCanary?.outcome === 'failed' ? [canary.model] : []),
+    ...drilled.map(({ model }) => model),
+  ]);
   const isMoving = (alias: string) => (waiting.get(alias)?.answeredOfLate ?? 0) > 0;
-  const due = [...new Set([...waiting.keys(), ...ill, ...judgedIll, ...illElsewhere, ...doubted])].filter((alias) => {
+  const due = [...new Set([...waiting.keys(), ...ill, ...doubted])].filter((alias) => {
     const last = memory.models.get(alias);
     if (memory.modelLooks.has(alias) || isMoving(alias)) return false;
-    if (last === undefined || last.outcome !== 'ok' || judgedIll.includes(alias) || illElsewhere.has(alias))
-      return true;
+    if (last === undefined || last.outcome !== 'ok' || doubted.has(alias)) return true;
     const isStuck = (waiting.get(alias)?.openLines ?? 0) > 0 && waiting.get(alias)!.answeredOfLate === 0;
     return isStuck || now - last.at >= modelPauseWindows * windowMs(profile);
   });
