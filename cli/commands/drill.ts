@@ -32,7 +32,7 @@ export function addDrill(maker: CommandMaker): void {
     .option('--out <dir>', 'write the report there: JSON, JUnit XML, HTML');
   group.action(run, runConfig, runRun);
 
-  const list = group.add('list', 'show what ran, what runs, and what is due next', ['holdfast drill list --json']);
+  const list = group.add('list', 'show what ran, and what runs', ['holdfast drill list --json']);
   group.action(withStores(list), (_, flags) => ({ stores: storesConfig(flags) }), runList);
 
   const stop = group.add('stop [id]', 'end a drill and undo it (default: the one that runs)', [
