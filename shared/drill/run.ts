@@ -1,4 +1,4 @@
-import { applyCommand, type ControlCommand, describeChange } from '../control/commands.ts';
+import { type ControlCommand, describeChange } from '../control/commands.ts';
 import { execute } from '../control/execute.ts';
 import { readPast } from '../control/history.ts';
 import { learnControl, readEntry } from '../control/log.ts';
@@ -6,15 +6,14 @@ import { opinionOf } from '../control/opinion.ts';
 import { planCommand } from '../control/plan.ts';
 import { controlPolicy } from '../control/policy.ts';
 import { type RuleName, situationOf } from '../control/rules.ts';
-import { codeOf, SiteUnavailableError, StaleEpochError } from '../errors.ts';
+import { codeOf, SiteUnavailableError } from '../errors.ts';
 import type { CanaryJob } from '../health/canary-batch.ts';
 import { readObservations, type SeenBefore } from '../health/observation.ts';
-import { type ControlEntry, factBytes, factVersion } from '../journal/facts.ts';
+import { type ControlEntry, factBytes } from '../journal/facts.ts';
 import { sha256 } from '../journal/json.ts';
-import { batchPrefix, controlKey, drillPageKey, drillPrefix, drillReportKey, drillTurnKey } from '../journal/keys.ts';
-import { putEverywhere } from '../journal/replicas.ts';
+import { drillReportKey } from '../journal/keys.ts';
 import type { SiteId } from '../ports/site.ts';
-import { convergeJournals } from '../redrive/converge.ts';
+import { convergeJournals, convergeNow } from '../redrive/converge.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import {
   type BatchProgress,
@@ -22,21 +21,23 @@ import {
   isHeldElsewhere,
   isLearnedElsewhere,
   progressOf,
-  readEvidence,
   submitBatch,
 } from './batches.ts';
+import { commandsOf, plannedCommands } from './commands.ts';
+import { gatherEvidence, reportOf } from './conclude.ts';
 import { showDuration } from './duration.ts';
 import type { DrillEntry, DrillPage, DrillSample, DrillState, DrillTurn } from './facts.ts';
 import type { Drill, DrillAction, DrillProbe, FaultArguments } from './file.ts';
 import { type DrillObjection, endsDrill } from './incident.ts';
 import { afterProbe, type DrillMove, enterPhase, newDrillState, nextDrillMove, nextStep } from './machine.ts';
+import { DrillPages } from './pages.ts';
 import { probeValue, type Sight } from './probes.ts';
 import { readStops } from './read.ts';
 import type { DrillReport } from './report.ts';
-import { drillActor, drillTenant } from './tenant.ts';
+import { drillActor } from './tenant.ts';
 import type { TurnCore } from './turns.ts';
 import { undoOf } from './undo.ts';
-import { type BatchEvidence, judgeDrill } from './verdict.ts';
+import { judgeDrill } from './verdict.ts';
 
 /** Something that breaks clouds for a while: the local clouds' own, or a test's. Each fault ends by itself. */
 export interface FaultInjector {
@@ -76,16 +77,10 @@ export class DrillRun {
   readonly turn: DrillTurn;
   readonly drill: Drill;
   state: DrillState;
-  readonly entries: DrillEntry[];
-  readonly samples: DrillSample[];
   readonly #core: TurnCore;
   readonly #deps: DrillDeps;
   readonly #seen: SeenBefore = new Map();
-  #until: EpochMs;
-  #page: number;
-  /** What stands on no page yet. */
-  #pendingEntries: DrillEntry[] = [];
-  #pendingSamples: DrillSample[] = [];
+  readonly #pages: DrillPages;
   #progress = new Map<string, BatchProgress>();
   #toldEpoch: number;
   #toldWhy = '';
@@ -98,10 +93,7 @@ export class DrillRun {
     this.turn = turn;
     this.drill = drill;
     this.state = last?.state ?? { ...newDrillState(emptyControl, turn.at), before: turn.before };
-    this.entries = pages.flatMap(({ entries }) => entries);
-    this.samples = pages.flatMap(({ samples }) => samples);
-    this.#until = Math.max(turn.until, ...pages.map(({ until }) => until));
-    this.#page = (last?.page ?? -1) + 1;
+    this.#pages = new DrillPages(core, turn, { lease: drill.holdfast.lease, runner: deps.runner, pages });
     this.#toldEpoch = Math.max(turn.before.epoch, ...Object.keys(this.state.learned).map(Number));
   }
 
@@ -112,12 +104,11 @@ export class DrillRun {
   /** Takes over a drill whose runner was not heard for a whole lease: whatever it left is undone. */
   async takeOver(): Promise<void> {
     const now = this.#core.clock.now();
-    const sentence = `its runner was not heard since ${new Date(this.#until - this.drill.holdfast.lease).toISOString()}: it is undone by ${this.#deps.runner}`;
+    const sentence = `its runner was not heard since ${new Date(this.#pages.heardAt).toISOString()}: it is undone by ${this.#deps.runner}`;
     const isLeft = this.state.phase === 'before' || this.state.phase === 'method';
     if (isLeft) this.state = enterPhase(this.state, 'undo', now, { rule: 'lease-expired', sentence });
     this.#say('note', `lease-expired: ${sentence}`);
-    this.#until = now + this.drill.holdfast.lease;
-    await this.#write();
+    await this.#pages.take(this.state);
   }
 
   /** Renews the lease before anything else is done. */
@@ -143,7 +134,7 @@ export class DrillRun {
     const { clock } = this.#core;
     for (;;) {
       if (this.state.phase === 'ended') throw new Error('a drill that has ended is not run');
-      if (clock.now() > this.#until) return { status: 'lost-lease' };
+      if (clock.now() > this.#pages.until) return { status: 'lost-lease' };
       if (options.deadline !== undefined && clock.now() >= options.deadline) {
         await this.#write();
         return { status: 'paused' };
@@ -159,7 +150,7 @@ export class DrillRun {
       const move = nextDrillMove(this.drill, this.state, seen, clock.now());
       if (move.kind === 'judge') return this.#judge(sight);
       await this.#make(move, sight);
-      if (this.#until - clock.now() < this.drill.holdfast.lease / 2) await this.#write();
+      if (this.#pages.isAging) await this.#write();
     }
   }
 
@@ -235,14 +226,13 @@ export class DrillRun {
     const open = progress.reduce((sum, one) => sum + one.open, 0);
     const isCleared = this.state.faultAt !== null && this.state.clearedAt === null && open === 0 && progress.length > 0;
     this.state = { ...this.state, detected, ...(isCleared && { clearedAt: now }) };
-    const lastAt = this.samples.at(-1)?.at ?? Number.NEGATIVE_INFINITY;
+    const lastAt = this.#pages.samples.at(-1)?.at ?? Number.NEGATIVE_INFINITY;
     if (now - lastAt < Math.max(sampleEveryMs, this.drill.holdfast.limit / samplesMax)) return;
     const answered: DrillSample['answered'] = {};
     for (const one of progress)
       for (const [site, lines] of Object.entries(one.answered)) answered[site] = (answered[site] ?? 0) + lines;
     const sample = { at: now, epoch: control.epoch, sites, open, answered };
-    this.samples.push(sample);
-    this.#pendingSamples.push(sample);
+    this.#pages.add(sample);
     this.#deps.onSample?.(sample, this.state);
   }
 
@@ -506,166 +496,37 @@ export class DrillRun {
   async #judge({ control }: Sight): Promise<DrillEnd> {
     const core = this.#core;
     const now = core.clock.now();
-    const batches: BatchEvidence[] = [];
-    for (const { batch, home, wasHeld } of this.state.batches) {
-      const evidence = await readEvidence(core, batch, home, wasHeld);
-      if (evidence !== undefined) batches.push(evidence);
-      else this.#say('note', `${batch} is in no journal`);
-    }
-    const entries: ControlEntry[] = [];
-    const changes: DrillReport['control']['entries'] = [];
-    const hashes: { epoch: number; sha256: string }[] = [];
-    for (let epoch = this.state.before.epoch; epoch <= control.epoch; epoch++) {
-      const read = await readEntry(core, epoch);
-      if (read === undefined) continue;
-      hashes.push({ epoch, sha256: sha256(read.bytes) });
-      const previous = entries.at(-1);
-      entries.push(read.entry);
-      if (previous === undefined) continue;
-      const { at, actor, reason } = read.entry;
-      changes.push({ epoch, at, actor, reason, changes: describeChange(previous, read.entry) });
-    }
-    const verdict = judgeDrill(this.drill, this.state, { batches, entries: entries.slice(1) });
+    const found = await gatherEvidence(core, this.state, control);
+    for (const batch of found.missing) this.#say('note', `${batch} is in no journal`);
+    const verdict = judgeDrill(this.drill, this.state, found);
     this.state = enterPhase(this.state, 'ended', now);
     this.#say('end', [verdict.outcome, ...verdict.reasons].join('; ').slice(0, 2_000));
-    const { holdfast, title, description } = this.drill;
-    const report: DrillReport = {
-      v: factVersion,
-      kind: 'drillReport',
-      drill: this.id,
-      turn: this.turn.turn,
-      title,
-      description,
-      drillKind: holdfast.kind,
-      site: holdfast.site ?? null,
-      blastRadius: [holdfast['blast-radius'].scope, holdfast['blast-radius'].model ?? holdfast['blast-radius'].share]
-        .filter((part) => part !== undefined)
-        .join(' '),
-      actor: this.turn.actor,
-      reason: this.turn.reason,
-      runner: this.#deps.runner,
-      startedAt: this.state.startedAt,
-      endedAt: now,
-      faultAt: this.state.faultAt,
-      restoredAt: this.state.restoredAt,
+    const { turn, drill, state } = this;
+    const { entries, samples } = this.#pages;
+    const report = reportOf(
+      { turn, drill, state, entries, samples, runner: this.#deps.runner, endedAt: now },
       verdict,
-      checks: this.state.checks,
-      entries: this.entries,
-      samples: this.samples,
-      batches: this.state.batches.map(({ batch, home, lines }) => ({ batch, home, lines })),
-      control: { first: hashes[0] ?? noEntry, last: hashes.at(-1) ?? noEntry, entries: changes },
-      turnSha256: sha256(factBytes(this.turn)),
-      previous: this.turn.previousReport,
-      file: this.turn.file,
-      evidence: [
-        drillTurnKey(this.turn.turn),
-        `${drillPrefix(this.id)}pages/`,
-        ...entries.map(({ epoch }) => controlKey(epoch)),
-        ...this.state.batches.map(({ batch }) => batchPrefix(drillTenant, batch)),
-      ],
-    };
+      found,
+    );
     const bytes = factBytes(report);
     const hash = sha256(bytes);
-    await this.#put(drillReportKey(this.id, hash), bytes);
-    await this.#write(hash);
+    await this.#pages.put(drillReportKey(this.id, hash), bytes);
+    await this.#pages.write(this.state, hash);
     return { status: 'ended', report, sha256: hash };
   }
 
   #say(kind: DrillEntry['kind'], text: string, at: EpochMs = this.#core.clock.now()): void {
     const entry: DrillEntry = { at: Math.floor(at), kind, text: text.slice(0, 2_000) };
-    this.entries.push(entry);
-    this.#pendingEntries.push(entry);
+    this.#pages.say(entry);
     this.#deps.onEntry?.(entry);
   }
 
-  /** Writes what is new, and renews the lease. @throws where no store takes it: then nothing may be done any more */
-  async #write(report: string | null = null): Promise<void> {
-    const now = Math.floor(this.#core.clock.now());
-    // A process that was frozen may find that somebody else has the drill by now: it must not take it back.
-    if (now > this.#until)
-      throw new StaleEpochError('drill_lease_lost', `the lease of ${this.id} ended while it was away`);
-    const until = now + this.drill.holdfast.lease;
-    const page: DrillPage = {
-      v: factVersion,
-      kind: 'drillPage',
-      drill: this.id,
-      page: this.#page,
-      runner: this.#deps.runner,
-      at: now,
-      until,
-      state: this.state,
-      entries: this.#pendingEntries,
-      samples: this.#pendingSamples,
-      report,
-    };
-    await this.#put(drillPageKey(this.id, this.#page, this.#deps.runner), factBytes(page));
-    this.#page += 1;
-    this.#pendingEntries = [];
-    this.#pendingSamples = [];
-    this.#until = until;
-  }
-
-  async #put(key: string, bytes: Uint8Array): Promise<void> {
-    const { written, failed } = await putEverywhere(this.#core, key, bytes);
-    if (written.length === 0) throw failed[0]?.error ?? new SiteUnavailableError('drill_unwritten', key, 'drills');
+  /** @throws as `DrillPages.write` */
+  #write(): Promise<void> {
+    return this.#pages.write(this.state);
   }
 }
 
 /** A drill takes back what it did itself, and does so above all where there is an incident. */
 const forcedToUndo: readonly RuleName[] = ['minimum-interval', 'no-drill-in-incident'];
-const noEntry = { epoch: 0, sha256: '0'.repeat(64) };
 const emptyControl = { epoch: 0, sites: {} } as ControlEntry;
-
-/** What an action asks of the control log. */
-function commandsOf(provider: DrillAction['provider'], { batches }: Pick<DrillState, 'batches'>): ControlCommand[] {
-  switch (provider.func) {
-    case 'failover': {
-      const { from, to, mode, scope } = provider.arguments;
-      if (scope === 'all') return [{ kind: 'failover', from, to, mode, scope: { kind: 'all' } }];
-      if (typeof scope === 'object')
-        return [{ kind: 'failover', from, to, mode: 'forced', scope: { kind: 'model', name: scope.model } }];
-      return batches
-        .filter(({ home }) => home === from)
-        .map(({ batch }) => ({ kind: 'failover', from, to, mode: 'forced', scope: { kind: 'batch', name: batch } }));
-    }
-    case 'failback':
-      return [{ kind: 'failback', site: provider.arguments.site, step: 'start' }];
-    case 'cordon':
-    case 'uncordon':
-      return [{ kind: provider.func, site: provider.arguments.site }];
-    case 'weights':
-      return [{ kind: 'weights', weights: provider.arguments.weights }];
-    default:
-      return [];
-  }
-}
-
-/** What a tabletop drill holds against the rules: a fault of a whole site leads to its failover. */
-function plannedCommands(provider: DrillAction['provider'], drill: Drill, control: ControlEntry): ControlCommand[] {
-  if (provider.func !== 'fault')
-    return commandsOf(provider, {
-      batches: drill.method.flatMap((step) =>
-        step.type === 'action' && step.provider.func === 'submit'
-          ? [{ batch: 'batch_0', home: step.provider.arguments.home, lines: 0, wasHeld: null }]
-          : [],
-      ),
-    }).filter((command) => !('impossible' in applyCommand(control, command)) || command.kind === 'failover');
-  const from = provider.arguments.target.split('/')[0]!;
-  const to = Object.keys(control.sites).find((site) => site !== from);
-  if (control.sites[from] === undefined || to === undefined) return [];
-  return [{ kind: 'failover', from, to, mode: 'forced', scope: { kind: 'all' } }];
-}
-
-/** Brings both journals together and compares them, whatever was proved a moment ago. */
-async function convergeNow(core: TurnCore): Promise<boolean> {
-  const { syncJournals } = await import('../journal/anti-entropy.ts');
-  const { compareJournals } = await import('../redrive/converge.ts');
-  try {
-    let cursor: string | undefined;
-    do cursor = (await syncJournals(core, { ...(cursor !== undefined && { cursor }) })).cursor;
-    while (cursor !== undefined);
-    return (await compareJournals(core)).isConverged;
-  } catch {
-    return false;
-  }
-}
