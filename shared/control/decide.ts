@@ -1,4 +1,4 @@
-import type { Reading, SeenObservation } from '../health/types.ts';
+import { heard, type Reading, type SeenObservation } from '../health/types.ts';
 import type { ControlEntry } from '../journal/facts.ts';
 import { canonicalJson, sha256 } from '../journal/json.ts';
 import { compareText } from '../journal/keys.ts';
@@ -156,8 +156,8 @@ const isMonitor = (actor: string) => actor.startsWith('monitor/') && actor !== u
 
 /** What a site's own observer, fresh and trusting itself, saw of a model there in its last round. */
 function lastLook(model: string, site: SiteId, observations: readonly SeenObservation[]): Reading | undefined {
-  return observations
-    .filter(({ stale, observation }) => !stale && observation.trustsItself && observation.home === site)
+  return heard(observations)
+    .filter(({ observation }) => observation.home === site)
     .flatMap(({ observation: { readings = [] } }) => readings)
     .filter((one) => one.site === site && one.signal === 'model' && one.subject === model)
     .sort((a, b) => b.at - a.at)[0];

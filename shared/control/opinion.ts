@@ -3,6 +3,7 @@ import {
   type Cause,
   type Health,
   type HealthProfile,
+  heard,
   type SeenObservation,
   type Verdict,
   windowMs,
@@ -65,7 +66,7 @@ export function opinionOf(
   const isSilent = silent(site, observations, accusing, profile, now);
   const own = isSilent ? [site] : [];
   const accusers = [...new Set([...accusing.map(({ place }) => place), ...own])].sort();
-  const places = new Set([...observations.filter(isHeard).map(placeOf), ...own]).size;
+  const places = new Set([...heard(observations).map(placeOf), ...own]).size;
   const isDown = accusing.length > 0 && accusers.length >= 2 && accusers.length * 2 > Math.max(placesExpected, places);
   const well = words.filter(({ verdict }) => verdict.health === 'healthy' || verdict.health === 'degraded');
   const ill = words.filter(({ verdict }) => verdict.health === 'down');
@@ -119,7 +120,6 @@ export const iso = (at: EpochMs): string => new Date(at).toISOString().replace('
 
 const list = (words: readonly string[]) => (words.length === 0 ? '' : ` (${words.join(', ')})`);
 const placeOf = ({ observation: { home, observer } }: SeenObservation) => home ?? observer;
-const isHeard = ({ stale, observation }: SeenObservation) => !stale && observation.trustsItself;
 
 function isAccusation({ health, causes }: Verdict): boolean {
   return health === 'down' && causes.some((cause) => movable.has(cause));
@@ -128,8 +128,8 @@ function isAccusation({ health, causes }: Verdict): boolean {
 /** One word a place; of two observers in one place the later one speaks. */
 function wordsOn(site: SiteId, observations: readonly SeenObservation[]): Word[] {
   const byPlace = new Map<string, Word>();
-  const heard = observations.filter(isHeard).sort((a, b) => a.observation.at - b.observation.at);
-  for (const seen of heard) {
+  const inOrder = heard(observations).sort((a, b) => a.observation.at - b.observation.at);
+  for (const seen of inOrder) {
     const verdict = seen.observation.verdicts.find((one) => one.site === site);
     if (verdict === undefined || verdict.health === 'unknown') continue;
     byPlace.set(placeOf(seen), { place: placeOf(seen), observer: seen.observation.observer, verdict });

@@ -256,32 +256,23 @@ export const drillSchema = base.superRefine((drill, context) => {
   for (const { path, message } of problemsOf(drill)) context.addIssue({ code: 'custom', path, message });
 });
 
+const everyAction = [
+  'submit',
+  'fault',
+  'struck',
+  'failover',
+  'failback',
+  'cordon',
+  'uncordon',
+  'weights',
+  'restore-backup',
+] as const;
 /** Which of them a kind may do: `shadow` leaves production untouched, `switchover` loses and repeats nothing. */
 const allowedActions: Record<DrillKind, ReadonlySet<string>> = {
-  tabletop: new Set([
-    'submit',
-    'fault',
-    'struck',
-    'failover',
-    'failback',
-    'cordon',
-    'uncordon',
-    'weights',
-    'restore-backup',
-  ]),
+  tabletop: new Set(everyAction),
   shadow: new Set(['submit', 'failover', 'restore-backup']),
   switchover: new Set(['submit', 'failover', 'failback', 'cordon', 'uncordon', 'weights']),
-  outage: new Set([
-    'submit',
-    'fault',
-    'struck',
-    'failover',
-    'failback',
-    'cordon',
-    'uncordon',
-    'weights',
-    'restore-backup',
-  ]),
+  outage: new Set(everyAction),
 };
 
 function problemsOf(drill: Drill): Problem[] {

@@ -1,7 +1,15 @@
 import type { SiteId } from '../ports/site.ts';
 import type { EpochMs } from '../units.ts';
 import { judge, presentCauses, suspectedCauses } from './judge.ts';
-import type { Cause, HealthProfile, Observation, Reading, SeenObservation, Verdict } from './types.ts';
+import {
+  type Cause,
+  type HealthProfile,
+  heard,
+  type Observation,
+  type Reading,
+  type SeenObservation,
+  type Verdict,
+} from './types.ts';
 import { signalStates } from './windows.ts';
 
 /** Everything one observer knows at one moment. */
@@ -168,8 +176,7 @@ function ailments(site: SiteId, input: JudgeInput): { causes: Set<Cause>; models
  * clouds that lose their vendor at once one monitor judges a few seconds before the other, and must not move work there.
  */
 function modelsByOthers(site: SiteId, others: readonly SeenObservation[]): string[] {
-  const heard = others.filter(({ stale, observation }) => !stale && observation.trustsItself);
-  return heard.flatMap(({ observation: { verdicts, readings = [] } }: { observation: Observation }) => [
+  return heard(others).flatMap(({ observation: { verdicts, readings = [] } }: { observation: Observation }) => [
     ...verdicts.flatMap((verdict) => (verdict.site === site ? verdict.models : [])),
     ...readings.flatMap((one) =>
       one.site === site && one.signal === 'model' && one.outcome === 'failed' ? (one.subject ?? []) : [],

@@ -8,8 +8,9 @@ import type { DurationMs, EpochMs } from '../units.ts';
 import { readBreakers } from './breakers.ts';
 import { type CanaryJob, type CanaryMemory, type CanaryTurn, tendCanary } from './canary.ts';
 import { judgeAll } from './judge-all.ts';
+import { lastModelLooks, lookAtModels, modelLooksOf, modelsIllElsewhere } from './models.ts';
 import { listObservers, readObservations, type SeenBefore, writeObservation } from './observation.ts';
-import { type Looks, lookMs, probeModel, probeReferences, probeSite, type SiteLook } from './probe.ts';
+import { type Looks, probeReferences, probeSite, type SiteLook } from './probe.ts';
 import {
   backlogOf,
   nextSample,
@@ -18,11 +19,11 @@ import {
   progressReadings,
   type SilentModels,
   silentModels,
-  unplanned,
 } from './progress.ts';
 import {
   type Backlog,
   type HealthProfile,
+  heard,
   type Observation,
   profileOf,
   type Reading,
@@ -83,8 +84,6 @@ export function observeMemory(): ObserveMemory {
   };
 }
 
-/** A model that answered is asked again after this many windows; one that did not, at each tick. */
-const modelPauseWindows = 5;
 /** Neutral places are asked when something is wrong, and otherwise once in this many windows. */
 const referencePauseWindows = 10;
 /** The list of observers is read again after this many windows. */
@@ -248,7 +247,7 @@ function isWorking(site: SiteId, { intake, work }: WorkDepth, backlogs: readonly
 }
 
 const backlogsOf = (others: readonly SeenObservation[]): Backlog[] =>
-  others.flatMap(({ observation, stale }) => (stale || !observation.trustsItself ? [] : observation.backlog));
+  heard(others).flatMap(({ observation }) => observation.backlog);
 
 function lookAtProgress(
   core: ObserveCore,
@@ -262,101 +261,6 @@ function lookAtProgress(
   const previous = memory.sample;
   memory.sample = nextSample(previous, open, core.clock.now());
   return progressReadings(observer, [...core.sites.keys()], previous, memory.sample, works, core.settings, isSilent);
-}
-
-/** How the last look at each model at home went; `unknown` where one is under way that is slow to be answered. */
-function lastModelLooks(core: ObserveCore, { observer, home }: ObserveDeps, memory: ObserveMemory): Reading[] {
-  if (home === null) return [];
-  const slow = [...memory.modelLooks].filter(([, { at }]) => core.clock.now() - at > lookMs(core.settings));
-  const last = new Map(memory.models);
-  for (const [subject, { at }] of slow)
-    if (last.get(subject)?.outcome !== 'failed')
-      last.set(subject, { observer, site: home, signal: 'model', subject, at, outcome: 'unknown' });
-  return [...last.values()];
-}
-
-/** What others who are believed saw last of the models at their own sites. */
-export function modelLooksOf(others: readonly SeenObservation[]): Reading[] {
-  const heard = others.filter(({ stale, observation }) => !stale && observation.trustsItself);
-  return heard.flatMap(({ observation: { home, readings = [] } }) =>
-    readings.filter(({ signal, site }) => signal === 'model' && site === home),
-  );
-}
-
-/** Models that somebody who is believed holds ill at another site: whether they answer here is what others wait for. */
-export function modelsIllElsewhere(home: SiteId | null, others: readonly SeenObservation[]): Set<string> {
-  const heard = others.filter(({ stale, observation }) => home !== null && !stale && observation.trustsItself);
-  const verdicts = heard.flatMap(({ observation }) => observation.verdicts).filter(({ site }) => site !== home);
-  return new Set(verdicts.flatMap(({ models }) => models));
-}
-
-/**
- * Models are asked where their work waits and does not move, where they did not answer before, where a canary that asks
- * for them did not come through, and where they are ill elsewhere, since their work moves only to where they are seen to
- * answer; a canary asks the others often enough. One
- * whose lines were answered of late need not be asked: work that is done beats any look. Only the home's own: each cloud
- * knows best what serves it.
- */
-async function lookAtModels(
-  core: ObserveCore,
-  deps: ObserveDeps,
-  memory: ObserveMemory,
-  profile: HealthProfile,
-  backlog: Observation['backlog'],
-  illElsewhere: ReadonlySet<string>,
-): Promise<Reading[]> {
-  const { home, canary } = deps;
-  if (home === null) return [];
-  const now = core.clock.now();
-  for (const { model, endpoint } of [...(canary === undefined ? [] : [canary]), ...(memory.sample?.open ?? [])])
-    memory.endpoints.set(model, endpoint);
-  const waiting = new Map(
-    backlog.flatMap((one) => (one.site === home && one.model !== unplanned ? [[one.model, one]] : [])),
-  );
-  const ill = [...memory.models].flatMap(([alias, { outcome }]) => (outcome === 'ok' ? [] : [alias]));
-  const lastCanary = memory.readings.findLast(({ signal, site }) => signal === 'canary' && site === home);
-  // The backlog leaves drills out; what is rehearsed with their models has to be seen all the same.
-  const drilled = (memory.sample?.open ?? []).filter(
-    ({ isDrill, site, model }) => isDrill === true && site === home && model !== unplanned,
-  );
-  const doubted = new Set([
-    ...memory.alone.flatMap((verdict) => (verdict.site === home ? verdict.models : [])),
-    ...illElsewhere,
-    ...(canary !== undefined && lastCanary?.outcome === 'failed' ? [canary.model] : []),
-    ...drilled.map(({ model }) => model),
-  ]);
-  const isMoving = (alias: string) => (waiting.get(alias)?.answeredOfLate ?? 0) > 0;
-  const due = [...new Set([...waiting.keys(), ...ill, ...doubted])].filter((alias) => {
-    const last = memory.models.get(alias);
-    if (memory.modelLooks.has(alias) || isMoving(alias)) return false;
-    if (last === undefined || last.outcome !== 'ok' || doubted.has(alias)) return true;
-    const isStuck = (waiting.get(alias)?.openLines ?? 0) > 0 && waiting.get(alias)!.answeredOfLate === 0;
-    return isStuck || now - last.at >= modelPauseWindows * windowMs(profile);
-  });
-  for (const alias of due) {
-    const endpoint = memory.endpoints.get(alias) ?? '/v1/chat/completions';
-    const ended = probeModel(core, home, { alias, endpoint }, deps).then((reading) => {
-      memory.modelLooks.delete(alias);
-      // Nobody here wants it, and nothing here serves it.
-      const isForeign = reading?.code === 'unserved' && !waiting.has(alias);
-      if (reading !== undefined && !isForeign) memory.modelReadings.push(reading);
-    });
-    memory.modelLooks.set(alias, { at: now, ended });
-  }
-  await atMost(core, lookMs(core.settings), Promise.all([...memory.modelLooks.values()].map(({ ended }) => ended)));
-  const moving = [...waiting.keys()].filter(isMoving).map((subject): Reading => {
-    return { observer: deps.observer, site: home, signal: 'model', subject, at: now, outcome: 'ok' };
-  });
-  const readings = [...memory.modelReadings.splice(0), ...moving];
-  for (const reading of readings) memory.models.set(reading.subject!, reading);
-  return readings;
-}
-
-/** Waits for `task`, and no longer than `ms`; what it throws is its own business. */
-async function atMost({ clock }: Pick<Core, 'clock'>, ms: DurationMs, task: Promise<unknown>): Promise<void> {
-  const over = new AbortController();
-  await Promise.race([task, clock.sleep(ms, over.signal)]).catch(() => {});
-  over.abort();
 }
 
 async function lookAtReferences(

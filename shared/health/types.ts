@@ -120,6 +120,11 @@ export interface SeenObservation {
   stores: string[];
 }
 
+/** Those whose word counts: fresh, and trusting themselves. */
+export function heard(observations: readonly SeenObservation[]): SeenObservation[] {
+  return observations.filter(({ stale, observation }) => !stale && observation.trustsItself);
+}
+
 /** How quick a deployment is to judge. `failed` of `window` readings make down, `good` in a row make healthy again. */
 export interface HealthProfile {
   name: 'balanced' | 'fast' | 'careful';

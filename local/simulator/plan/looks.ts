@@ -1,4 +1,4 @@
-import { modelLooksOf, modelsIllElsewhere } from '../../../shared/health/observe.ts';
+import { modelLooksOf, modelsIllElsewhere } from '../../../shared/health/models.ts';
 import { nextSample, type ProgressSample, progressReadings, silentModels } from '../../../shared/health/progress.ts';
 import {
   type HealthProfile,
