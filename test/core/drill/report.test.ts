@@ -41,7 +41,7 @@ describe('the page', () => {
     expect(page.match(/class="line /g)).toHaveLength(2);
   });
 
-  // Rendered by a browser with scripts turned off: what is drawn is what people see.
+  // The page itself holds no script (above): what is drawn without one is what people see.
   const chromium = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
   (chromium === undefined ? test.skip : test)(
     'in Chromium: verdict, timeline and plots are there, and have a size',

@@ -7,10 +7,7 @@ test.each(victims)(
   (victim) =>
     withOutage(async (outage) => {
       const survivor = other(victim);
-      await outage.homeIs(victim);
-      await outage.slow(700);
-      const batch = await outage.submit(survivor);
-      await outage.untilAnswered(survivor, batch, 0.3);
+      const batch = await outage.underWay(victim, 0.3);
       // What lies in its queue then is stale when it comes back.
       const held = await outage.world.core.sites.get(victim)!.work.depth();
       expect(held.visible + held.inFlight).toBeGreaterThan(0);

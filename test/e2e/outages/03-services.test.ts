@@ -25,10 +25,7 @@ describe.each(victims)('%s: one service alone', (victim) => {
     '$name: named $cause, and the site is failed over',
     ({ faults: orders, cause }) =>
       withOutage(async (outage, faults) => {
-        await outage.homeIs(victim);
-        await outage.slow(700);
-        const batch = await outage.submit(survivor);
-        await outage.untilAnswered(survivor, batch, 0.3);
+        const batch = await outage.underWay(victim, 0.3);
         for (const order of orders) await faults.inject({ ...order, site: victim, ttlMs: lastingMs });
         await outage.untilState(victim, 'fenced', survivor);
         const last = (await outage.log()).findLast(({ changes }) => changes.some((one) => one.includes('→ fenced')))!;
@@ -48,10 +45,7 @@ describe.each(victims)('%s: one service alone', (victim) => {
     'model $name: named $cause, its chunks move, the site and the other models stay',
     ({ order, cause }) =>
       withOutage(async (outage, faults) => {
-        await outage.homeIs(victim);
-        await outage.slow(700);
-        const batch = await outage.submit(survivor);
-        await outage.untilAnswered(survivor, batch, 0.2);
+        const batch = await outage.underWay(victim, 0.2);
         await faults.inject({ ...order, model: gsm8k, site: victim, ttlMs: lastingMs });
         const moved = await outage.untilStatus(`${gsm8k} is moved`, ({ moves }) => moves.length > 0, { by: survivor });
         expect(moved.moves[0]).toContain(`model ${gsm8k}: ${victim} → ${survivor}`);

@@ -29,10 +29,7 @@ test.each(victims)(
   (from) =>
     withOutage(async (outage) => {
       const to = other(from);
-      await outage.homeIs(from);
-      await outage.slow(700);
-      const batch = await outage.submit(to);
-      await outage.untilAnswered(to, batch, 0.2);
+      const batch = await outage.underWay(from, 0.2);
       const { code, stdout, stderr } = await failover(outage, from, '--mode', 'graceful');
       expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
       expect(JSON.parse(stdout)).toMatchObject({ status: 'done' });
@@ -53,10 +50,7 @@ test.each(victims)(
   (from) =>
     withOutage(async (outage) => {
       const to = other(from);
-      await outage.homeIs(from);
-      await outage.slow(1_500);
-      const batch = await outage.submit(to);
-      await outage.untilAnswered(to, batch, 0.1);
+      const batch = await outage.underWay(from, 0.1, 1_500);
       const { epoch } = await outage.control();
       const commandedAt = Date.now();
       const { code, stderr } = await failover(outage, from, '--mode', 'forced');

@@ -29,10 +29,7 @@ test.each(victims)(
   (victim) =>
     withOutage(async (outage, faults) => {
       const survivor = other(victim);
-      await outage.homeIs(victim);
-      await outage.slow(700);
-      const batch = await outage.submit(survivor);
-      await outage.untilAnswered(survivor, batch, 0.2);
+      const batch = await outage.underWay(victim, 0.2);
       await faults.inject({ site: 'witness', kind: 'refuse', ttlMs: lastingMs });
       outage.world.kill(victim);
       const page = await outage.untilStatus(

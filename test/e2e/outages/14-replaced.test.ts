@@ -9,10 +9,7 @@ test.each(victims)(
   (victim) =>
     withOutage(async (outage) => {
       const survivor = other(victim);
-      await outage.homeIs(victim);
-      await outage.slow(700);
-      const batch = await outage.submit(survivor);
-      await outage.untilAnswered(survivor, batch, 0.3);
+      const batch = await outage.underWay(victim, 0.3);
       outage.world.kill(victim);
       await outage.untilState(victim, 'fenced', survivor);
       const ended = await outage.expectComplete(survivor, batch);

@@ -135,6 +135,15 @@ export class Outage {
     return this.#create(through, createReadStream(sampleFile('gsm8k-chat')));
   }
 
+  /** The shared example file in work at `home`, submitted through the other cloud, when `share` of it is answered. */
+  async underWay(home: Cloud, share: number, latencyMs = 700): Promise<Batch> {
+    await this.homeIs(home);
+    await this.slow(latencyMs);
+    const batch = await this.submit(other(home));
+    await this.untilAnswered(other(home), batch, share);
+    return batch;
+  }
+
   /** `lines` requests of our own for one model, named after it. */
   async submitGenerated(through: Cloud, lines: number, model: string): Promise<{ batch: Batch; ids: string[] }> {
     const ids = Array.from({ length: lines }, (_, i) => `${model}-${i}`);
