@@ -58,7 +58,7 @@ export function planOutage(
   const zero: EpochMs = Math.floor(start / 1_000) * 1_000 + outageAtMs;
   const run = (variant: Variant) => {
     progress(variant);
-    const result = runVariant(variant, trace, batches, scenario, limits, zero);
+    const result = runVariant({ variant, trace, batches, scenario, limits, zero });
     return { ...result, cost: costOf(result.usage, result.repeats, limits, variant === 'apart') };
   };
   const ends = scenario.effects.filter(({ mode }) => mode.kind !== 'command').map(({ untilMs }) => untilMs);

@@ -68,16 +68,20 @@ const samplesMax = 480;
 /** A run goes on for so long after the window of the last batch, for sites that are on their way back. */
 const afterMs: DurationMs = 6 * 3_600_000;
 
+/** One world of a plan. */
+export interface RunInput {
+  variant: Variant;
+  trace: Trace;
+  batches: readonly BatchSpec[];
+  scenario: Scenario;
+  limits: PlanLimits;
+  /** T+0 of the outage. */
+  zero: EpochMs;
+}
+
 /** Runs one world to its end. Same inputs, same result. */
-export function runVariant(
-  variant: Variant,
-  trace: Trace,
-  batches: readonly BatchSpec[],
-  scenario: Scenario,
-  limits: PlanLimits,
-  zero: EpochMs,
-): RunResult {
-  return new Run(variant, trace, batches, scenario, limits, zero).run();
+export function runVariant(input: RunInput): RunResult {
+  return new Run(input).run();
 }
 
 class Run {
@@ -106,14 +110,7 @@ class Run {
   readonly #learned = new Set<Cloud>();
   readonly #runsBefore: Record<Cloud, number> = { aws: 0, azure: 0 };
 
-  constructor(
-    variant: Variant,
-    trace: Trace,
-    batches: readonly BatchSpec[],
-    scenario: Scenario,
-    limits: PlanLimits,
-    zero: EpochMs,
-  ) {
+  constructor({ variant, trace, batches, scenario, limits, zero }: RunInput) {
     this.#variant = variant;
     this.#trace = trace;
     this.#batches = batches;

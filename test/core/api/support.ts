@@ -10,12 +10,13 @@ import { createApiKey, type NewApiKey } from '../../../shared/api/keys.ts';
 import type { ApiCore } from '../../../shared/api/placement.ts';
 import type { ModelEntry } from '../../../shared/core.ts';
 import type { ControlEntry, Publication, SiteState } from '../../../shared/journal/facts.ts';
-import { factBytes, noUsage } from '../../../shared/journal/facts.ts';
+import { factBytes } from '../../../shared/journal/facts.ts';
 import { sha256 } from '../../../shared/journal/json.ts';
 import { publicationKey } from '../../../shared/journal/keys.ts';
 import type { Log } from '../../../shared/ports/log.ts';
 import type { Site, Stores } from '../../../shared/ports/site.ts';
 import { defaultSettings, type Settings } from '../../../shared/settings.ts';
+import { publicationOf as anyPublication } from '../../support/publication.ts';
 
 export const start = Date.UTC(2026, 7, 21, 12);
 
@@ -254,31 +255,8 @@ export function createBatch(
   return call(api, secret, 'POST', '/v1/batches', batchBody(file, options.more), headers);
 }
 
-export function publicationOf(batch: string, more: Partial<Publication> = {}): Publication {
-  return {
-    v: 1,
-    kind: 'publication',
-    batch,
-    tenant: 'acme',
-    status: 'completed',
-    site: 'aws',
-    epoch: 1,
-    counts: { total: 2, completed: 2, failed: 0 },
-    usage: noUsage,
-    model: 'm',
-    output: null,
-    errorFile: null,
-    choice: null,
-    errors: [],
-    repeats: 0,
-    inProgressAt: start + 1000,
-    finalizingAt: start + 2000,
-    cancellingAt: null,
-    endedAt: start + 3000,
-    boundTo: null,
-    ...more,
-  };
-}
+export const publicationOf = (batch: string, more: Partial<Publication> = {}): Publication =>
+  anyPublication(batch, more, start);
 
 /** Puts a publication into both journals, as the publisher does. */
 export async function publish(world: World, publication: Publication): Promise<void> {

@@ -1,31 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
-import { fileMetaSchema, noUsage, type Publication } from '../../../shared/journal/facts.ts';
+import { fileMetaSchema } from '../../../shared/journal/facts.ts';
 import { fileIdPattern, outputKey, timeOfInverted } from '../../../shared/journal/keys.ts';
 import { outputFileId, outputFileMeta, outputLifeDefaultMs } from '../../../shared/journal/outputs.ts';
+import { publicationOf } from '../../support/publication.ts';
 
 const endedAt = Date.UTC(2026, 7, 21);
-const publication: Publication = {
-  v: 1,
-  kind: 'publication',
-  batch: `batch_${'a'.repeat(32)}`,
-  tenant: 'acme',
-  status: 'completed',
-  site: 'aws',
-  epoch: 3,
-  counts: { total: 2, completed: 2, failed: 0 },
-  usage: noUsage,
-  model: 'm',
-  output: { sha256: 'b'.repeat(64), bytes: 200 },
-  errorFile: null,
-  choice: null,
-  errors: [],
-  repeats: 0,
-  inProgressAt: endedAt - 2000,
-  finalizingAt: endedAt - 1000,
-  cancellingAt: null,
-  endedAt,
-  boundTo: null,
-};
+const publication = publicationOf(
+  `batch_${'a'.repeat(32)}`,
+  { epoch: 3, output: { sha256: 'b'.repeat(64), bytes: 200 } },
+  endedAt - 3000,
+);
 
 describe('output files', () => {
   test('an id is a file id that tells when the batch ended and differs between output and error', () => {

@@ -4,10 +4,11 @@ import { execute } from '../../../shared/control/execute.ts';
 import { initControl } from '../../../shared/control/init.ts';
 import { controlView, learnControl } from '../../../shared/control/log.ts';
 import type { Core } from '../../../shared/core.ts';
-import { factBytes, noUsage, type Publication } from '../../../shared/journal/facts.ts';
+import { factBytes } from '../../../shared/journal/facts.ts';
 import { publicationRegister } from '../../../shared/journal/keys.ts';
 import { decide, learn } from '../../../shared/journal/registers.ts';
 import { completeVoter } from '../../../shared/redrive/rejoin.ts';
+import { publicationOf } from '../../support/publication.ts';
 import { World } from '../../support/world.ts';
 
 async function started(): Promise<{ world: World; core: Core }> {
@@ -111,28 +112,7 @@ describe('a store that comes back from a backup', () => {
     const { world, core } = await started();
     const control = await learnControl(core);
     const batch = `batch_${'a'.repeat(32)}`;
-    const publication: Publication = {
-      v: 1,
-      kind: 'publication',
-      batch,
-      tenant: 'acme',
-      status: 'completed',
-      site: 'aws',
-      epoch: 1,
-      counts: { total: 1, completed: 1, failed: 0 },
-      usage: noUsage,
-      model: 'm',
-      output: { sha256: 'b'.repeat(64), bytes: 200 },
-      errorFile: null,
-      choice: null,
-      errors: [],
-      repeats: 0,
-      inProgressAt: 0,
-      finalizingAt: 0,
-      cancellingAt: null,
-      endedAt: 0,
-      boundTo: null,
-    };
+    const publication = publicationOf(batch, { output: { sha256: 'b'.repeat(64), bytes: 200 } });
     const value = factBytes(publication);
     const name = publicationRegister(batch);
     // Decided by both clouds; the witness never saw it, and its files are in no store any more.
