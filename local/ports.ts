@@ -53,10 +53,26 @@ export interface CloudRoutes extends RoutePorts {
 }
 
 /**
+ * Ports from 1024 on that `fetch` refuses to call.
+ * @source https://fetch.spec.whatwg.org/#port-blocking 2026-11
+ */
+const blockedPorts: ReadonlySet<number> = new Set([
+  1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+]);
+
+/**
  * Console N, AWS N + 100, Azure N + 200, witness N + 300; the rest within the same hundreds.
- * @throws ConfigError for a base that leaves no room
+ * @throws ConfigError for a base that leaves no room, or that would need a port which nobody may call
  */
 export function portsOf(base: number): LocalPorts {
+  const ports = portsFrom(base);
+  const blocked = flat(ports).find((port) => blockedPorts.has(port));
+  if (blocked !== undefined)
+    throw new ConfigError('port-base', `port-base: ${base} needs port ${blocked}, which fetch refuses to call`);
+  return ports;
+}
+
+function portsFrom(base: number): LocalPorts {
   if (!Number.isInteger(base) || base < 1_024 || base > 65_000)
     throw new ConfigError('port-base', `port-base: ${base} must be a whole number from 1024 to 65000`);
   const routes = (from: number): CloudRoutes => ({
@@ -74,15 +90,15 @@ export function portsOf(base: number): LocalPorts {
   return {
     console: base,
     witness: base + 300,
-    witnessFaults: base + 390,
-    aws: { api: base + 100, emulator: base + 110, model: base + 120, lambda: base + 130, faults: base + 190 },
+    witnessFaults: base + 380,
+    aws: { api: base + 100, emulator: base + 110, model: base + 120, lambda: base + 130, faults: base + 180 },
     azure: {
       api: base + 200,
       blob: base + 210,
       amqp: base + 211,
       amqpAdmin: base + 212,
       model: base + 220,
-      faults: base + 290,
+      faults: base + 280,
     },
     routes: {
       aws: routes(base + 140),
@@ -103,8 +119,7 @@ export function portsOf(base: number): LocalPorts {
 }
 
 /** Every port that both clouds together take. */
-export function everyPort(base: number): number[] {
-  const flat = (value: number | object): number[] =>
-    typeof value === 'number' ? [value] : Object.values(value).flatMap(flat);
-  return flat(portsOf(base));
-}
+export const everyPort = (base: number): number[] => flat(portsOf(base));
+
+const flat = (value: number | object): number[] =>
+  typeof value === 'number' ? [value] : Object.values(value).flatMap(flat);

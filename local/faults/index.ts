@@ -59,15 +59,12 @@ export function faultControl(ports: LocalPorts): FaultControl {
   return {
     async inject(order) {
       const id = `fault_${randomUUID().slice(0, 8)}`;
-      // Who is killed may be gone before its answer is read.
-      const wasUp = order.kind === 'kill' && (await call(addresses[order.site])) !== undefined;
       const { said, dark } = await ask<{ struck: number }>(`/${id}`, {
         method: 'PUT',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(order),
       });
-      const told = said.reduce((sum, answer) => sum + answer.struck, 0);
-      const struck = told === 0 && wasUp && dark.includes(order.site) ? 1 : told;
+      const struck = said.reduce((sum, answer) => sum + answer.struck, 0);
       if (struck === 0)
         throw new FaultError('unreachable', `${nameOf(order)} does not run: ${dark.join(', ')} did not answer`);
       return { id, struck, dark };
