@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { TransientError } from '../errors.ts';
+import type { SiteId } from '../ports/site.ts';
 import {
   type Acceptance,
   acceptanceSchema,
@@ -25,6 +26,7 @@ import {
   dispatchesPrefix,
   manifestKey,
   parseResultKey,
+  parseWriteKey,
   plansPrefix,
   publicationKey,
   publicationSolosPrefix,
@@ -50,6 +52,8 @@ export interface BatchView {
   manifest: Manifest;
   /** The one that counts: earliest time, then uuid. */
   acceptance: Acceptance;
+  /** Sites whose doors accepted it: both, where one job was sent to both. */
+  acceptedAt: SiteId[];
   plan: Plan | undefined;
   /** In the order in which candidates are chosen. */
   results: PlacedResult[];
@@ -74,8 +78,9 @@ export async function viewBatch(core: JournalCore, tenant: string, batch: string
   const at = { tenant, batch };
   const soloKeys = under(publicationSolosPrefix(tenant, batch));
   const hasPublication = keys.some(({ key }) => key === publicationKey(tenant, batch));
+  const acceptanceKeys = under(acceptancesPrefix(tenant, batch));
   const [acceptance, manifest, plan, publication] = await Promise.all([
-    earliestAcceptance(core, at, under(acceptancesPrefix(tenant, batch))),
+    earliestAcceptance(core, at, acceptanceKeys),
     readOf(core, at, manifestSchema, manifestKey(tenant, batch)),
     anyPlan(core, under(plansPrefix(tenant, batch))),
     hasPublication
@@ -92,6 +97,7 @@ export async function viewBatch(core: JournalCore, tenant: string, batch: string
     unseen,
     manifest,
     acceptance,
+    acceptedAt: [...new Set(acceptanceKeys.flatMap((key) => parseWriteKey(key)?.site ?? []))],
     plan,
     results: placedResults(keys, resultsPrefix(tenant, batch)),
     dispatchKeys: under(dispatchesPrefix(tenant, batch)),

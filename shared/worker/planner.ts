@@ -5,12 +5,13 @@ import { factBytes, type Plan } from '../journal/facts.ts';
 import { sha256 } from '../journal/json.ts';
 import { fileContentKey, planKey } from '../journal/keys.ts';
 import { putOwnFirst, streamAnywhere } from '../journal/replicas.ts';
+import type { SiteId } from '../ports/site.ts';
 import { dispatch } from './dispatch.ts';
 import { placeOf, servingOf } from './owner.ts';
 import { PlanBuilder } from './plan.ts';
 
 /** What became of a request to plan. */
-export type PlanOutcome = 'dispatched' | 'waiting' | 'refused' | 'cancelled' | 'nothing-to-do';
+export type PlanOutcome = 'dispatched' | 'left-to-owner' | 'waiting' | 'refused' | 'cancelled' | 'nothing-to-do';
 
 /**
  * Plans a batch that was accepted and sends its pointers to the owner's queue. Idempotent: a plan that is there is taken,
@@ -32,6 +33,7 @@ export async function planBatch(core: Core, tenant: string, batch: string): Prom
     return 'waiting';
   }
   if (owner === undefined) throw new SiteUnavailableError('no_owner', 'no active site may work this batch', 'control');
+  if (isLeftTo(owner, core, view)) return 'left-to-owner';
   await dispatch(core, view, plan, {
     to: owner,
     reason: isMoved ? 'spillover' : 'plan',
@@ -40,6 +42,15 @@ export async function planBatch(core: Core, tenant: string, batch: string): Prom
     repeat: view.plan !== undefined,
   });
   return 'dispatched';
+}
+
+/**
+ * One job sent to both doors at the same moment is planned by both, neither of which sees the other's dispatch yet: every
+ * line would be worked twice. So the owner, if it has accepted the batch itself, is given one lease of time to send it.
+ */
+function isLeftTo(owner: SiteId, { self, clock, settings }: Core, view: BatchView): boolean {
+  if (owner === self || clock.now() - view.acceptance.at >= settings.dispatchLeaseMs) return false;
+  return view.acceptedAt.includes(owner);
 }
 
 /** Streams the input, builds the plan, and records it. */

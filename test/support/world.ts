@@ -212,29 +212,23 @@ export class World {
       outputExpiresAfterMs: null,
       boundTo,
     };
-    const id = { epoch: this.control.epoch, site: home, uuid: this.uuid() };
+    const doors: SiteId[] = options.isTwice ? [home, home === 'aws' ? 'azure' : 'aws'] : [home];
     const receipt = stores.length > 1 ? 'dual' : 'single';
-    const acceptance: Acceptance = {
-      ...common,
-      kind: 'acceptance',
-      batch,
-      at,
-      ...id,
-      home,
-      fileId,
-      receipt,
-      keyId: 'k',
-    };
+    const acceptances = doors.map((door): Acceptance => {
+      const id = { epoch: this.control.epoch, site: door, uuid: this.uuid() };
+      return { ...common, kind: 'acceptance', batch, at, ...id, home, fileId, receipt, keyId: 'k' };
+    });
     for (const site of stores.map((name) => this[name])) {
       await site.state.putIfAbsent(openKey(tenant, batch), new Uint8Array([1]));
       if (boundTo === null || boundTo === site.site.id) await site.journal.putIfAbsent(contentKey, input);
       await site.journal.putIfAbsent(fileMetaKey(tenant, fileId), factBytes(meta));
       await site.journal.putIfAbsent(manifestKey(tenant, batch), factBytes(manifest));
-      await site.journal.putIfAbsent(acceptanceKey(tenant, batch, id), factBytes(acceptance));
+      for (const one of acceptances) await site.journal.putIfAbsent(acceptanceKey(tenant, batch, one), factBytes(one));
     }
     if (options.tellIntake !== false) {
       const pointer = { v: factVersion, kind: 'plan', tenant, batch, epoch: this.control.epoch };
-      await this[home].intake.send([{ id: this.uuid(), body: JSON.stringify(pointer) }]);
+      for (const door of doors)
+        await this.#sites(door).intake.send([{ id: this.uuid(), body: JSON.stringify(pointer) }]);
     }
     return { tenant, batch };
   }
@@ -322,6 +316,8 @@ export interface AcceptOptions {
   boundTo?: SiteId;
   stores?: ('aws' | 'azure')[];
   tellIntake?: boolean;
+  /** The door of the other site accepts it at the same moment, too. */
+  isTwice?: boolean;
 }
 
 /** A valid input file with ids `line-0`, `line-1`, … */

@@ -164,3 +164,23 @@ test('facts without a hint, written while a site was dark, are there a minute af
   await world.run(60_000 + 2 * world.settings.tickMs, undefined, ['aws']);
   expect(await world.azure.journal.get(key)).toBeDefined();
 });
+
+test('F54: one job sent to both doors at the same moment is planned by both, and each line is asked for once', async () => {
+  const world = new World();
+  const batch = await world.accept({ home: 'aws', isTwice: true });
+  await Promise.all([world.serve('aws', 'intake'), world.serve('azure', 'intake')]);
+  await world.run(600_000, () => world.called.length > 0);
+  expect(await world.publication('azure', batch)).toMatchObject({ status: 'completed', counts: { completed: 12 } });
+  expect([...world.asked.values()]).toEqual(Array(12).fill(1));
+});
+
+test('F54: the owner accepted a job and never sends it out: the other site does after one lease', async () => {
+  const world = new World();
+  const batch = await world.accept({ home: 'aws', isTwice: true });
+  await world.aws.intake.receive({ max: 10 });
+  expect(await world.serve('azure', 'intake')).toEqual(['giveBack']);
+  await world.clock.advance(world.settings.dispatchLeaseMs);
+  expect(await world.serve('azure', 'intake')).toEqual(['complete']);
+  await world.run(600_000, () => world.called.length > 0);
+  expect(await world.publication('azure', batch)).toMatchObject({ status: 'completed', counts: { completed: 12 } });
+});
