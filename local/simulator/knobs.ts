@@ -67,15 +67,16 @@ export function settingsOf(knobs: Knobs): Settings {
   });
 }
 
-/** Runs so long tick half as often: what they try is what takes hours. */
+/** Runs so long tick less often: what they try is what takes hours. */
 const longHours = 12;
+const longTicksMs = [30_000, 60_000, 90_000, 120_000];
 
 /** Draws the knobs of one seed. `given` ones are drawn all the same and then replaced, so that they shift nothing. */
 export function drawKnobs(stream: Stream, given: Partial<Knobs> = {}): Knobs {
   const rarely = (rate: number, value: number) => (stream.chance(rate) ? value : 0);
   const drawn: Knobs = {
     hours: 1,
-    tickMs: stream.pick([10_000, 20_000, 30_000, 60_000]) * ((given.hours ?? 1) >= longHours ? 2 : 1),
+    tickMs: stream.pick((given.hours ?? 1) >= longHours ? longTicksMs : [10_000, 20_000, 30_000, 60_000]),
     health: 'balanced',
     failover: stream.chance(0.85) ? 'automatic' : 'recommend',
     intake: stream.chance(0.6) ? 'strict' : 'available',

@@ -3,12 +3,12 @@ import type { ControlHistory } from './checkers/control.ts';
 import { isAtRest } from './rest.ts';
 import { clouds, type World } from './world.ts';
 
-/** Ticks that a world is given before something comes again: enough to fill the windows of every judge. */
-const wakingTicks = 7;
-/** How often it is looked whether all is quiet, in ticks; less than that is not worth leaving out. */
-const lookEachTicks = 3;
+/** Ticks that a world is given before something comes again: every observer looks, writes and is read by the others. */
+const wakingTicks = 3;
 /** For so many ticks nothing may have been written that tells of work. */
-const stillTicks = 3;
+const stillTicks = 2;
+/** A fault that nobody has noticed for so many ticks, more than any window of a judge, is one that harms nobody now. */
+const unnoticedTicks = 10;
 
 /**
  * Runs while faults strike. Time in which nothing can happen but the passing of it is left out, all but its last ticks:
@@ -23,7 +23,7 @@ export async function runActive(
   end: number,
 ): Promise<number> {
   const { scheduler, settings, knobs } = world;
-  const sliceMs = lookEachTicks * settings.tickMs;
+  const sliceMs = settings.tickMs;
   let skippedMs = 0;
   while (world.now < end) {
     await scheduler.run(Math.min(end, world.now + sliceMs));
@@ -37,13 +37,14 @@ export async function runActive(
 }
 
 /**
- * Nothing is wrong, nothing was written for some ticks, the queues are empty, and nobody is on his way back. All is at
+ * Nothing is wrong that anybody noticed, nothing was written for some ticks, the queues are empty, and nobody is on his way back. All is at
  * rest, or waits for a person who has sent a site away.
  */
 function isQuiet(world: World, history: ControlHistory, planted: readonly { body: string }[]): boolean {
   const { board, record, now, settings, queues } = world;
   const head = history.head;
-  if (board.active.length > 0 || head === undefined) return false;
+  if (head === undefined || board.active.some(({ since }) => now - since < unnoticedTicks * settings.tickMs))
+    return false;
   if (now - record.lastWorkAt < stillTicks * settings.tickMs || isUnderWay(history)) return false;
   const holdsWork = clouds.some((site) =>
     [queues[site].intake, queues[site].work].some(

@@ -1,6 +1,6 @@
 import type { SiteId } from '../ports/site.ts';
 import type { EpochMs } from '../units.ts';
-import { judge, presentCauses, suspectedCauses } from './judge.ts';
+import { judgeStates, presentCauses, statesOf, suspectedCauses } from './judge.ts';
 import {
   type Cause,
   type HealthProfile,
@@ -10,7 +10,7 @@ import {
   type SeenObservation,
   type Verdict,
 } from './types.ts';
-import { signalStates } from './windows.ts';
+import type { SignalState } from './windows.ts';
 
 /** Everything one observer knows at one moment. */
 export interface JudgeInput {
@@ -52,6 +52,9 @@ const shareable: ReadonlySet<Cause> = new Set([
   'api-down',
 ]);
 
+/** What its own looks say, by site. */
+type States = ReadonlyMap<SiteId, readonly SignalState[]>;
+
 /**
  * Judges every site, then asks three questions that no look at one site can answer:
  *
@@ -64,25 +67,21 @@ const shareable: ReadonlySet<Cause> = new Set([
  */
 export function judgeAll(input: JudgeInput): Judgement {
   const { sites, readings, previous, profile, now } = input;
-  const alone = sites.map((site) =>
-    judge(
-      site,
-      readings,
-      previous.find((one) => one.site === site),
-      profile,
-      now,
-    ),
-  );
-  const doubt = selfDoubt(input);
+  const states: States = new Map(sites.map((site) => [site, statesOf(site, readings, profile, now)]));
+  const alone = sites.map((site) => {
+    const before = previous.find((one) => one.site === site);
+    return judgeStates(site, states.get(site)!, before, profile, now);
+  });
+  const doubt = selfDoubt(input, states);
   const verdicts = alone.map((verdict) => {
     if (doubt !== undefined) return abstained(verdict, doubt);
-    return withCommonCause(withLink(verdict, input), input);
+    return withCommonCause(withLink(verdict, input, states), input, states);
   });
   return { trustsItself: doubt === undefined, verdicts, alone };
 }
 
 /** Why this observer should not be believed; `undefined` where it may be. */
-function selfDoubt({ home, readings, profile, now }: JudgeInput): string | undefined {
+function selfDoubt({ home, readings }: JudgeInput, states: States): string | undefined {
   const references = readings.filter(({ signal }) => signal === 'reference');
   const latest = [...Map.groupBy(references, ({ subject }) => subject)]
     .filter(([name]) => name !== undefined)
@@ -91,11 +90,7 @@ function selfDoubt({ home, readings, profile, now }: JudgeInput): string | undef
   if (reached < Math.min(referencesNeeded, latest.length))
     return `I reach ${reached} of ${latest.length} neutral places: it may be me`;
   if (home === null) return undefined;
-  const own = signalStates(
-    readings.filter(({ site, signal }) => site === home && /^(store|queue|api)/.test(signal)),
-    profile,
-    now,
-  );
+  const own = (states.get(home) ?? []).filter(({ signal }) => /^(store|queue|api)/.test(signal));
   const isLost = own.length > 0 && own.every(({ isFailing }) => isFailing);
   return isLost ? `I reach nothing of my own site ${home}: it may be me` : undefined;
 }
@@ -113,13 +108,13 @@ function ownWord(site: SiteId, { observer, others }: JudgeInput): Verdict | unde
   return word?.observation.verdicts.find((verdict) => verdict.site === site);
 }
 
-function withLink(verdict: Verdict, input: JudgeInput): Verdict {
+function withLink(verdict: Verdict, input: JudgeInput, states: States): Verdict {
   const { site, causes } = verdict;
   if (site === input.home || verdict.health === 'healthy' || verdict.health === 'unknown') return verdict;
   const word = ownWord(site, input);
   if (word === undefined || (word.health !== 'healthy' && word.health !== 'degraded')) return verdict;
   // While nothing fails any more the verdict only waits to get better: no link is cut then.
-  const failing = presentCauses(site, input.readings, input.profile, input.now);
+  const failing = presentCauses(states.get(site)!, input.profile, input.now);
   if (failing.length === 0) return verdict;
   const explained = causes.filter((cause) => seenThroughLink.has(cause) && !word.causes.includes(cause));
   // Refused credentials or a store that takes no writes from here, while all is well there, are not the link's doing.
@@ -137,12 +132,12 @@ function withLink(verdict: Verdict, input: JudgeInput): Verdict {
   };
 }
 
-function withCommonCause(verdict: Verdict, input: JudgeInput): Verdict {
+function withCommonCause(verdict: Verdict, input: JudgeInput, states: States): Verdict {
   // What has no fault shares none; to look elsewhere costs as much as to judge.
   if (verdict.models.length === 0 && !verdict.causes.some((cause) => shareable.has(cause))) return verdict;
   const elsewhere = input.sites
     .filter((site) => site !== verdict.site)
-    .map((site) => ({ site, ...ailments(site, input) }));
+    .map((site) => ({ site, ...ailments(site, input, states) }));
   for (const { site, causes, models } of elsewhere) {
     const shared = verdict.causes.filter((cause) => shareable.has(cause) && causes.has(cause));
     const sharedModels = verdict.models.filter((model) => models.has(model));
@@ -158,8 +153,8 @@ function withCommonCause(verdict: Verdict, input: JudgeInput): Verdict {
 }
 
 /** What another site seems to have: by our own looks, by its own word. */
-function ailments(site: SiteId, input: JudgeInput): { causes: Set<Cause>; models: Set<string> } {
-  const seen = suspectedCauses(site, input.readings, input.profile, input.now);
+function ailments(site: SiteId, input: JudgeInput, states: States): { causes: Set<Cause>; models: Set<string> } {
+  const seen = suspectedCauses(states.get(site)!, input.profile, input.now);
   const word = ownWord(site, input);
   return {
     // Dark from here and well by its own word is the link, and no ailment.

@@ -39,11 +39,28 @@ export function judge(
   profile: HealthProfile,
   now: EpochMs,
 ): Verdict {
-  const states = signalStates(
-    readings.filter((reading) => reading.site === site && reading.signal !== 'reference'),
-    profile,
-    now,
-  );
+  return judgeStates(site, statesOf(site, readings, profile, now), previous, profile, now);
+}
+
+/** What the looks at one site say, for all that is asked of them; neutral places belong to no site. */
+export function statesOf(
+  site: SiteId,
+  readings: readonly Reading[],
+  profile: HealthProfile,
+  now: EpochMs,
+): SignalState[] {
+  const own = readings.filter((reading) => reading.site === site && reading.signal !== 'reference');
+  return signalStates(own, profile, now);
+}
+
+/** As `judge`, from what `statesOf` gives. */
+export function judgeStates(
+  site: SiteId,
+  states: readonly SignalState[],
+  previous: Verdict | undefined,
+  profile: HealthProfile,
+  now: EpochMs,
+): Verdict {
   const found = diagnose(states, now, profile, ({ isFailing }) => isFailing);
   const isKnownWell = required.every((signal) => states.some((one) => one.signal === signal && one.isOk));
   const isBlind = !required.every((signal) => states.some((one) => one.signal === signal && one.isKnown));
@@ -64,28 +81,16 @@ export function judge(
 }
 
 /** Causes that hold now; a verdict keeps those of a site that is mending for longer. */
-export function presentCauses(
-  site: SiteId,
-  readings: readonly Reading[],
-  profile: HealthProfile,
-  now: EpochMs,
-): Cause[] {
-  const own = readings.filter((reading) => reading.site === site);
-  return diagnose(signalStates(own, profile, now), now, profile, ({ isFailing }) => isFailing).causes;
+export function presentCauses(states: readonly SignalState[], profile: HealthProfile, now: EpochMs): Cause[] {
+  return diagnose(states, now, profile, ({ isFailing }) => isFailing).causes;
 }
 
 /** Causes that a site would have if half as many failures were enough: for telling a common cause before it is too late. */
 export function suspectedCauses(
-  site: SiteId,
-  readings: readonly Reading[],
+  states: readonly SignalState[],
   profile: HealthProfile,
   now: EpochMs,
 ): { causes: Cause[]; models: string[] } {
-  const states = signalStates(
-    readings.filter((reading) => reading.site === site),
-    profile,
-    now,
-  );
   return diagnose(states, now, profile, ({ isFailing, isSuspect }) => isFailing || isSuspect);
 }
 

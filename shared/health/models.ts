@@ -86,7 +86,8 @@ export async function lookAtModels(
     });
     memory.modelLooks.set(alias, { at: now, ended });
   }
-  await atMost(core, lookMs(core.settings), Promise.all([...memory.modelLooks.values()].map(({ ended }) => ended)));
+  const underWay = [...memory.modelLooks.values()].map(({ ended }) => ended);
+  if (underWay.length > 0) await atMost(core, lookMs(core.settings), Promise.all(underWay));
   const moving = [...waiting.keys()].filter(isMoving).map((subject): Reading => {
     return { observer: deps.observer, site: home, signal: 'model', subject, at: now, outcome: 'ok' };
   });
@@ -99,5 +100,5 @@ export async function lookAtModels(
 async function atMost({ clock }: Pick<Core, 'clock'>, ms: DurationMs, task: Promise<unknown>): Promise<void> {
   const over = new AbortController();
   await Promise.race([task, clock.sleep(ms, over.signal)]).catch(() => {});
-  over.abort();
+  over.abort('over');
 }

@@ -32,16 +32,23 @@ const rareWindows = 30;
 
 /** Readings later than `now` or too old to count are left out; the rest is sorted by signal, subject and time. */
 export function signalStates(readings: readonly Reading[], profile: HealthProfile, now: EpochMs): SignalState[] {
-  const bySeries = new Map<string, Reading[]>();
+  const bySignal = new Map<Signal, Map<string | undefined, Reading[]>>();
   for (const one of readings) {
     if (!isFresh(one, profile, now)) continue;
-    // No signal holds a blank, and of several series without a subject there is one.
-    const name = one.subject === undefined ? one.signal : `${one.signal} ${one.subject}`;
-    const series = bySeries.get(name);
-    if (series === undefined) bySeries.set(name, [one]);
+    const bySubject = bySignal.get(one.signal) ?? new Map<string | undefined, Reading[]>();
+    bySignal.set(one.signal, bySubject);
+    const series = bySubject.get(one.subject);
+    if (series === undefined) bySubject.set(one.subject, [one]);
     else series.push(one);
   }
-  return [...bySeries.keys()].sort().map((name) => stateOf(bySeries.get(name)!, profile, now));
+  // No signal holds a blank, and of several series without a subject there is one.
+  const named = [...bySignal].flatMap(([signal, bySubject]) =>
+    [...bySubject].map(([subject, series]) => ({
+      name: subject === undefined ? signal : `${signal} ${subject}`,
+      series,
+    })),
+  );
+  return named.sort((a, b) => compare(a.name, b.name)).map(({ series }) => stateOf(series, profile, now));
 }
 
 /** How long a look counts. What is looked at each tick must hold enough looks to become healthy again. */
@@ -87,7 +94,7 @@ function stateOf(series: readonly Reading[], profile: HealthProfile, now: EpochM
     streak: answers.length - 1 - lastFailure,
     failed: failures.length,
     looks: recent.length,
-    code: commonest(failures.map(({ code }) => code ?? 'failed')),
+    code: failures.length === 0 ? undefined : commonest(failures.map(({ code }) => code ?? 'failed')),
     lastFailedAt: answers[lastFailure]?.at,
     lastOkAt: answers.findLast(({ outcome }) => outcome === 'ok')?.at,
   };

@@ -51,6 +51,8 @@ test.each(victims)(
     withOutage(async (outage) => {
       const to = other(from);
       const batch = await outage.underWay(from, 0.1, 1_500);
+      // However long the command takes on a busy machine, lines are left by then.
+      await outage.behave({ latency: { ms: 20_000 } }, { clouds: [from] });
       const { epoch } = await outage.control();
       const commandedAt = Date.now();
       const { code, stderr } = await failover(outage, from, '--mode', 'forced');
