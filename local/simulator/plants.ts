@@ -48,6 +48,7 @@ export function replaceStore(world: World, activeMs: number): void {
   });
   scheduler.fix(startOfTime + activeMs * 0.33, () => {
     state.wipe();
+    world.record.wipedAt.set(replaced, world.now);
     if (replaced === 'witness') journal.wipe();
     else for (const [key, bytes] of backup) void state.putIfAbsent(key, bytes);
     world.record.reach('store replaced');

@@ -54,6 +54,8 @@ export class SimulationRecord implements StoreWitness {
   readonly reached = new Map<string, number>();
   /** When something was last written or deleted that tells of work: a fact, a vote, a hint, and of no canary. */
   lastWorkAt: EpochMs = 0;
+  /** When a store lost what it held, by its site. */
+  readonly wipedAt = new Map<string, EpochMs>();
   readonly #watchers: Watcher[] = [];
   readonly #now: () => EpochMs;
 

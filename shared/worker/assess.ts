@@ -12,6 +12,7 @@ import { allAnswered, answeredLines, endReason, type LineMap, type PartialCache 
 /**
  * What an open batch needs from the site that looks at it, judged from the facts:
  * - `close`: decided here, or by a site that is fenced now; make it readable everywhere and call back
+ * - `forget`: decided by another active `site`, which closes it; a hint that stays behind here is stale
  * - `plan`: accepted, and not planned or not sent yet; a plan pointer should be waiting
  * - `publish`: nothing is left to run
  * - `work`: some lines are open; `ranges` should be in queues, `uncovered` in none; `isMoved`: here by a move only
@@ -19,6 +20,7 @@ import { allAnswered, answeredLines, endReason, type LineMap, type PartialCache 
  */
 export type BatchNeed =
   | { need: 'close'; publication: Publication }
+  | { need: 'forget'; site: SiteId }
   | { need: 'plan' }
   | { need: 'publish' }
   | WorkNeed
@@ -51,7 +53,7 @@ export async function assessBatch(
   if (view.publication !== undefined) {
     const { site } = view.publication;
     const isOurs = site === core.self || (control.sites[site]?.state ?? 'fenced') === 'fenced';
-    return isOurs ? { need: 'close', publication: view.publication } : { need: 'nothing' };
+    return isOurs ? { need: 'close', publication: view.publication } : { need: 'forget', site };
   }
   const dispatches = await readDispatches(core, view);
   const { owner, isMoved, isWaiting } = placeOf(view, dispatches, control, servingOf(core, view));

@@ -315,6 +315,21 @@ async function closeHints(core: Core, { tenant, batch }: Pick<BatchView, 'tenant
   return true;
 }
 
+/**
+ * Deletes the own hint of a batch that `site`, which decided it, has closed: its hint goes last, and one that was copied
+ * here meanwhile would stand for ever. Nothing is done while that site does not answer or some journal lacks the end.
+ * @returns whether the hint is gone
+ */
+export async function forgetClosed(core: Core, view: BatchView, site: SiteId): Promise<boolean> {
+  const end = view.keys.find(({ key }) => key === publicationKey(view.tenant, view.batch));
+  if (end === undefined || end.sites.length < core.sites.size) return false;
+  const key = openKey(view.tenant, view.batch);
+  const { state } = core.sites.get(site)!;
+  if ((await bounded(core, site, (signal) => state.head(key, { signal }))) !== undefined) return false;
+  await ownSite(core).state.delete(key);
+  return true;
+}
+
 /** `custom_id` of every line, in order: what was accepted, read from the input itself. */
 async function readCustomIds(core: Core, view: BatchView & { plan: Plan }): Promise<string[]> {
   const key = fileContentKey(view.tenant, view.acceptance.fileId);

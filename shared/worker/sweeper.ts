@@ -14,7 +14,7 @@ import { assessBatch, type BatchNeed, type FactMemory } from './assess.ts';
 import { dispatch, locateRange, tellIntake } from './dispatch.ts';
 import { lostCount, type OutstandingRange } from './outstanding.ts';
 import { isDead } from './owner.ts';
-import { closeBatch } from './publisher.ts';
+import { closeBatch, forgetClosed } from './publisher.ts';
 import { sparing } from './spare.ts';
 
 /** What one pass saw and did. */
@@ -284,17 +284,26 @@ async function sendUncovered(core: Core, assessed: readonly Assessed[], now: Epo
 async function closeDecided(core: Core, memory: Memory, assessed: readonly Assessed[], report: SweepReport) {
   const now = core.clock.now();
   for (const { view, need } of assessed) {
-    if (need.need !== 'close') continue;
-    const past = memory.closing.get(view.batch) ?? { tries: 0, nextAt: now };
+    if (need.need !== 'close' && need.need !== 'forget') continue;
+    const pauseAfter = (tries: number) => Math.min(core.settings.tickMs * 2 ** Math.min(tries, 20), closePauseMaxMs);
+    // Whoever decided it closes it at once, as a rule: there is nothing to look for until the next tick.
+    const first = need.need === 'close' ? { tries: 0, nextAt: now } : { tries: 1, nextAt: now + pauseAfter(0) };
+    const past = memory.closing.get(view.batch) ?? first;
+    memory.closing.set(view.batch, past);
     if (past.nextAt > now) continue;
     await guarded(core, report, view.batch, async () => {
-      const pause = Math.min(core.settings.tickMs * 2 ** Math.min(past.tries, 20), closePauseMaxMs);
-      memory.closing.set(view.batch, { tries: past.tries + 1, nextAt: now + pause });
-      if ((await closeBatch(core, view, need.publication)) !== 'published') return;
+      memory.closing.set(view.batch, { tries: past.tries + 1, nextAt: now + pauseAfter(past.tries) });
+      const isClosed =
+        need.need === 'close'
+          ? (await closeBatch(core, view, need.publication)) === 'published'
+          : await forgetClosed(core, view, need.site);
+      if (!isClosed) return;
       memory.closing.delete(view.batch);
       report.closed += 1;
     });
   }
+  for (const batch of memory.closing.keys())
+    if (!assessed.some(({ view }) => view.batch === batch)) memory.closing.delete(batch);
 }
 
 async function syncNowAndThen(core: Core, memory: Memory, report: SweepReport): Promise<void> {

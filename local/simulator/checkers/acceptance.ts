@@ -12,6 +12,7 @@ import {
   openKey,
   publicationKey,
 } from '../../../shared/journal/keys.ts';
+import type { EpochMs } from '../../../shared/units.ts';
 import { type Cloud, clouds, type World } from '../world.ts';
 import { acceptanceOf, anywhere } from './journal.ts';
 import type { Judge } from './judge.ts';
@@ -23,6 +24,7 @@ import type { Judge } from './judge.ts';
  */
 export function acceptedIsMirrored(world: World): Judge {
   const { record, stores, settings } = world;
+  const hintedAt = new Map<string, EpochMs>();
   const lacking = (site: Cloud, { tenant, batch, fileId }: Acceptance): string[] => {
     const { journal, state } = stores[site];
     // A file may be deleted, and a batch end, before we look.
@@ -36,7 +38,11 @@ export function acceptedIsMirrored(world: World): Judge {
       const bytes = journal.peek(key);
       return bytes === undefined || !equalBytes(bytes, anywhere(world, key)!);
     });
-    if (!isOver && state.peek(openKey(tenant, batch)) === undefined) missing.push('its hint');
+    const hint = openKey(tenant, batch);
+    // A store that was lost since had it: what loses a store also loses what an intake under way had put there.
+    const wipedAt = record.wipedAt.get(site);
+    const isLost = wipedAt !== undefined && (hintedAt.get(`${site} ${hint}`) ?? Number.POSITIVE_INFINITY) <= wipedAt;
+    if (!isOver && !isLost && state.peek(hint) === undefined) missing.push('its hint');
     return missing;
   };
   const judge = (acceptance: Acceptance, when: string) => {
@@ -57,6 +63,7 @@ export function acceptedIsMirrored(world: World): Judge {
   return {
     watcher: {
       created({ site, container }, key, bytes) {
+        if (key.startsWith('open/')) hintedAt.set(`${site} ${key}`, record.now);
         if (container !== 'journal' || !key.includes('/acceptances/')) return;
         const parsed = parseFact(acceptanceSchema, bytes);
         const at = batchOfKey(key);

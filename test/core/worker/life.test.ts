@@ -184,3 +184,18 @@ test('F54: the owner accepted a job and never sends it out: the other site does 
   await world.run(600_000, () => world.called.length > 0);
   expect(await world.publication('azure', batch)).toMatchObject({ status: 'completed', counts: { completed: 12 } });
 });
+
+test('a hint that was copied here while its batch was closed elsewhere is deleted, and not before it was closed there', async () => {
+  const world = new World();
+  const { tenant, batch } = await world.accept({ home: 'azure' });
+  await world.serveAll();
+  expect(await world.publication('aws', { tenant, batch })).toMatchObject({ site: 'azure' });
+  const key = openKey(tenant, batch);
+  for (const { state } of [world.aws, world.azure]) await state.putIfAbsent(key, new Uint8Array([1]));
+  // Azure, which decided it, still has to look after it.
+  await world.run(600_000, undefined, ['aws']);
+  expect(await world.aws.state.head(key)).toBeDefined();
+  await world.azure.state.delete(key);
+  await world.run(600_000, undefined, ['aws']);
+  expect(await world.aws.state.head(key)).toBeUndefined();
+});
