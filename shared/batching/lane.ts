@@ -91,16 +91,19 @@ export class Lane {
     const first = await this.end(body, inputTokens, deadline);
     if (first.kind !== 'refused') return first;
     for (let refusals = 1; refusals < refusalsNeeded; refusals++) {
-      const again = await this.end(body, inputTokens, deadline);
+      const again = await this.end(body, inputTokens, deadline, refusals);
       if (again.kind === 'answered') this.suspicion.noteContradiction(this.#options.clock.now());
       if (again.kind !== 'refused') return again;
     }
     return first;
   }
 
-  /** One request, tried until it is answered, refused, or there is no point any more. */
-  async end(body: JsonObject, inputTokens: number, deadline: EpochMs): Promise<End> {
-    return this.#endOf(await this.#call(body, inputTokens, deadline));
+  /**
+   * One request, tried until it is answered, refused, or there is no point any more.
+   * @param asked how often it was refused already; default 0
+   */
+  async end(body: JsonObject, inputTokens: number, deadline: EpochMs, asked = 0): Promise<End> {
+    return this.#endOf(await this.#call(body, inputTokens, deadline, asked));
   }
 
   /**
@@ -138,14 +141,19 @@ export class Lane {
   }
 
   /** Calls under breaker and limiter, again with full jitter while the backend fails and there is time. */
-  async #call(body: JsonObject, inputTokens: number, deadline: EpochMs): Promise<BackendReply | Unmade | 'deadline'> {
+  async #call(
+    body: JsonObject,
+    inputTokens: number,
+    deadline: EpochMs,
+    asked: number,
+  ): Promise<BackendReply | Unmade | 'deadline'> {
     const { clock, random, triesMax } = this.#options;
     const startBy = deadline - startReserveMs;
     const tokens = inputTokens + this.#outputTokensOf(body);
     for (let tries = 1; ; tries++) {
       const refusal = await this.#untilWorthIt(startBy);
       if (refusal !== undefined) return refusal;
-      const grant = await this.limiter.acquire(tokens, startBy);
+      const grant = await this.limiter.acquire(tokens, startBy, asked);
       if (grant === undefined) return 'deadline';
       if (!this.#mayGo()) {
         this.#done(grant, { how: 'neutral' });
@@ -269,7 +277,7 @@ export class Lane {
 
   async #askCanaries(deadline: EpochMs): Promise<boolean> {
     for (let served = 0; served < canariesNeeded; served++) {
-      const reply = await this.#call(canaryBody(this.endpoint), 10, deadline);
+      const reply = await this.#call(canaryBody(this.endpoint), 10, deadline, refusalsNeeded + served);
       const isServed =
         reply !== 'deadline' &&
         reply.kind === 'answered' &&

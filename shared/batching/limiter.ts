@@ -47,13 +47,15 @@ export interface Ended {
 interface Waiting {
   tokens: number;
   deadline: EpochMs;
+  asked: number;
   waited: boolean;
   give(grant: Grant | undefined): void;
 }
 
 /**
  * Says when the calls of one lane may start: adaptive concurrency, the budgets of the configuration, what the server says
- * is left of its quotas, and no start before a `Retry-After` has passed. The earliest deadline goes first.
+ * is left of its quotas, and no start before a `Retry-After` has passed. The earliest deadline goes first; of one deadline,
+ * what was asked most often already: where there is little room, lines that all take turns all come to no end.
  */
 export class Limiter {
   readonly #clock: Clock;
@@ -62,7 +64,9 @@ export class Limiter {
   readonly #occupancy: Occupancy;
   readonly #budgets: { requests: Bucket | undefined; tokens: Bucket | undefined };
   readonly #quotas = { requests: new Quota(), tokens: new Quota() };
-  readonly #waiting = new Heap<Waiting>((a, b) => a.deadline < b.deadline);
+  readonly #waiting = new Heap<Waiting>(
+    (a, b) => a.deadline < b.deadline || (a.deadline === b.deadline && a.asked > b.asked),
+  );
   #running = 0;
   #spent = { requests: 0, tokens: 0 };
   #cutAt = Number.NEGATIVE_INFINITY;
@@ -104,11 +108,14 @@ export class Limiter {
     return this.#concurrency.ceiling;
   }
 
-  /** Leave to start a call of about `tokens`, in and out; `undefined` if `deadline` passes before. */
-  acquire(tokens: number, deadline: EpochMs): Promise<Grant | undefined> {
+  /**
+   * Leave to start a call of about `tokens`, in and out; `undefined` if `deadline` passes before.
+   * @param asked calls that were made already to find out the same; default 0
+   */
+  acquire(tokens: number, deadline: EpochMs, asked = 0): Promise<Grant | undefined> {
     if (this.#clock.now() >= deadline) return Promise.resolve(undefined);
     return new Promise((give) => {
-      this.#waiting.push({ tokens, deadline, waited: false, give });
+      this.#waiting.push({ tokens, deadline, asked, waited: false, give });
       this.#serve();
     });
   }

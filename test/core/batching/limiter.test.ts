@@ -229,4 +229,22 @@ describe('a limiter', () => {
       { numRuns: 100 },
     );
   });
+
+  test('of lines that each need four calls in a row some come to their end, where there is room for few of the calls', async () => {
+    const limiter = limiterOf({ start: 1, max: 1 });
+    let ended = 0;
+    const needsFour = async () => {
+      for (let asked = 0; asked < 4; asked++) {
+        const grant = await limiter.acquire(1, 1_240_000, asked);
+        if (grant === undefined) return;
+        await clock.sleep(15_000);
+        limiter.done(grant, { how: 'neutral' });
+      }
+      ended += 1;
+    };
+    for (let line = 0; line < 8; line++) void needsFour();
+    await clock.advance(240_000);
+    // 16 calls in 240 s: four lines, and not two calls for each of eight.
+    expect(ended).toBe(4);
+  });
 });
