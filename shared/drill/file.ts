@@ -223,8 +223,8 @@ const holdfast = section({
   lease: span(5_000, 3_600_000).prefault('2m'),
   /** The drill is ended after this long. */
   limit: span(10_000, day).prefault('30m'),
-  /** What the clouds may take to be as before, once everything is undone. */
-  settle: span(0, day).prefault('15m'),
+  /** What the clouds may take to be as before; a site that was fenced returns in steps, a soak each. Longer fails the drill. */
+  settle: span(0, day).prefault('1h'),
 });
 
 const base = section({

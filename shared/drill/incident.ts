@@ -2,6 +2,7 @@ import { backlogAt, type Opinion, opinionOf } from '../control/opinion.ts';
 import type { ControlPolicy } from '../control/policy.ts';
 import type { SeenObservation } from '../health/types.ts';
 import type { ControlEntry } from '../journal/facts.ts';
+import { returningSite } from '../redrive/failback.ts';
 import type { EpochMs } from '../units.ts';
 import { outsideWindows } from './due.ts';
 import { showDuration } from './duration.ts';
@@ -47,7 +48,7 @@ export interface DrillSight {
 /** Why a drill may not start now; none: it may. Pure. */
 export function objectionsToStart(
   drill: Drill,
-  { control, observations, policy }: DrillSight,
+  { control, past, observations, policy }: DrillSight,
   hasFaults: boolean,
   now: EpochMs,
 ): DrillObjection[] {
@@ -59,6 +60,12 @@ export function objectionsToStart(
   const away = Object.entries(control.sites).filter(([, { state }]) => state !== 'active');
   for (const [site, { state }] of away)
     objections.push({ rule: 'no-drill-in-incident', sentence: `this is no time for a drill: ${site} is ${state}` });
+  const returning = returningSite(control, past);
+  if (returning !== undefined && away.length === 0)
+    objections.push({
+      rule: 'no-drill-in-incident',
+      sentence: `this is no time for a drill: ${returning} is on its way back, at weight ${control.sites[returning]!.weight}`,
+    });
   for (const { site, health, causes } of opinions(control, observations, policy, now)) {
     if (health === 'healthy' || away.some(([id]) => id === site)) continue;
     const why = causes.length === 0 ? '' : ` (${causes.join(', ')})`;

@@ -84,6 +84,8 @@ export class DrillRun {
   #progress = new Map<string, BatchProgress>();
   #toldEpoch: number;
   #toldWhy = '';
+  /** When the step began that was acted upon last. */
+  #actedAt: EpochMs | undefined;
   readonly #toldHealth = new Map<SiteId, string>();
 
   constructor(core: TurnCore, deps: DrillDeps, turn: DrillTurn, drill: Drill, pages: readonly DrillPage[]) {
@@ -245,7 +247,7 @@ export class DrillRun {
         this.state = nextStep(this.state, clock.now());
         return;
       case 'enter': {
-        this.state = enterPhase(this.state, move.phase, clock.now(), move.aborted);
+        this.state = enterPhase(this.state, move.phase, clock.now(), move.aborted, move.late);
         if (move.phase === 'undo' && move.aborted === undefined && this.state.aborted === null)
           this.#say('phase', 'undo');
         else this.#say('phase', `${move.phase}: ${move.aborted ? `${move.aborted.rule}: ` : ''}${move.why}`);
@@ -280,8 +282,10 @@ export class DrillRun {
     const { clock } = this.#core;
     const { provider, name } = action;
     if (this.drill.holdfast.kind === 'tabletop') return this.#plan(action, sight);
-    // Long enough for the effect to be known before the lease ends.
-    await this.#write();
+    // Long enough for the effect to be known before the lease ends. What waits and is tried again needs no page each time.
+    const isNew = this.#actedAt !== this.state.stepAt;
+    this.#actedAt = this.state.stepAt;
+    if (isNew || this.#pages.isAging) await this.#write();
     try {
       switch (provider.func) {
         case 'submit':

@@ -369,6 +369,28 @@ describe('what keeps a drill from starting, and ends it', () => {
       observations: await readObservations(drills.cores.aws),
     });
 
+  test('a site on its way back: a drill would take its weight for the one to be left, and is refused', async () => {
+    const drills = await DrillWorld.start();
+    const send = async (wanted: Parameters<typeof execute>[1]) => {
+      await execute(drills.cores.aws, wanted, {
+        operationId: drills.cores.aws.ids.uuid(),
+        actor: 'operator:anna',
+        reason: 'a test',
+        force: ['minimum-interval', 'no-solo-flip'],
+        observations: await readObservations(drills.cores.aws),
+      });
+      await drills.world.clock.advance(1_000);
+      await drills.observe();
+    };
+    await send({ kind: 'failover', from: 'azure', to: 'aws', scope: { kind: 'all' }, mode: 'forced' });
+    await send({ kind: 'failback', site: 'azure', step: 'start' });
+    await send({ kind: 'failback', site: 'azure', step: 5 });
+    expect((await sitesOf(drills)).states).toEqual({ aws: 'active 100', azure: 'active 5' });
+    expect(await refusals(drills)).toEqual(['no-drill-in-incident']);
+    await send({ kind: 'failback', site: 'azure', step: 100 });
+    expect(await refusals(drills)).toBe('started');
+  });
+
   test('on-call stops it: what it moved comes back, and the report names who stopped it', async () => {
     const drills = await DrillWorld.start();
     let asked = false;
