@@ -49,3 +49,28 @@ export function plannedCommands(
   if (control.sites[from] === undefined || to === undefined) return [];
   return [{ kind: 'failover', from, to, mode: 'forced', scope: { kind: 'all' } }];
 }
+
+/**
+ * Why an action moves more of the new batches than the blast radius allows; `undefined` where it does not. A file gives
+ * weights, and what share of all that is follows from those that stand. Pure.
+ */
+export function beyondShare(
+  provider: DrillAction['provider'],
+  { holdfast: { 'blast-radius': radius } }: Pick<Drill, 'holdfast'>,
+  { sites }: Pick<ControlEntry, 'sites'>,
+): string | undefined {
+  if (provider.func !== 'weights' || radius.scope !== 'share') return undefined;
+  const active = Object.entries(sites).filter(([, { state }]) => state === 'active');
+  const sharesOf = (weightOf: (id: string, weight: number) => number) => {
+    const weights = active.map(([id, { weight }]) => weightOf(id, weight));
+    const sum = weights.reduce((all, weight) => all + weight, 0);
+    return weights.map((weight) => (sum === 0 ? 0 : weight / sum));
+  };
+  const now = sharesOf((_, weight) => weight);
+  const after = sharesOf((id, weight) => provider.arguments.weights[id] ?? weight);
+  const moved = 100 * now.reduce((sum, share, i) => sum + Math.max(0, share - after[i]!), 0);
+  const most = radius.share ?? 0;
+  return moved <= most + 1e-9
+    ? undefined
+    : `blast-radius: it moves ${moved.toFixed(moved < 10 ? 1 : 0)} % of new batches, and ${most} % is the most`;
+}

@@ -343,7 +343,12 @@ function beyondRadius(
       return radius.scope === 'share' ? undefined : wider(['func'], 'strikes a share of all new batches');
     case 'fault': {
       const isOfModel = /\/model$/.test(provider.arguments.target) && provider.arguments.model === radius.model;
-      return radius.scope === 'model' && isOfModel ? undefined : wider(['arguments', 'target'], 'strikes everybody');
+      // Each call of a model is of some lines: a share of the calls is a share of the traffic.
+      const calls = /\/model$/.test(provider.arguments.target) ? (provider.arguments.share ?? 1) : 1;
+      const isOfShare = radius.scope === 'share' && 100 * calls <= (radius.share ?? 0);
+      return (radius.scope === 'model' && isOfModel) || isOfShare
+        ? undefined
+        : wider(['arguments', 'target'], 'strikes everybody');
     }
     case 'failover': {
       const { scope } = provider.arguments;

@@ -3,9 +3,8 @@ import { execute } from '../control/execute.ts';
 import { readPast } from '../control/history.ts';
 import { learnControl, readEntry } from '../control/log.ts';
 import { opinionOf } from '../control/opinion.ts';
-import { planCommand } from '../control/plan.ts';
 import { controlPolicy } from '../control/policy.ts';
-import { type RuleName, situationOf } from '../control/rules.ts';
+import type { RuleName } from '../control/rules.ts';
 import { codeOf, SiteUnavailableError } from '../errors.ts';
 import type { CanaryJob } from '../health/canary-batch.ts';
 import { readObservations, type SeenBefore } from '../health/observation.ts';
@@ -23,7 +22,7 @@ import {
   progressOf,
   submitBatch,
 } from './batches.ts';
-import { commandsOf, plannedCommands } from './commands.ts';
+import { beyondShare, commandsOf } from './commands.ts';
 import { gatherEvidence, reportOf } from './conclude.ts';
 import { showDuration } from './duration.ts';
 import type { DrillEntry, DrillPage, DrillSample, DrillState, DrillTurn } from './facts.ts';
@@ -34,6 +33,7 @@ import { DrillPages } from './pages.ts';
 import { probeValue, type Sight } from './probes.ts';
 import { readStops } from './read.ts';
 import type { DrillReport } from './report.ts';
+import { onPaper } from './tabletop.ts';
 import { drillActor } from './tenant.ts';
 import type { TurnCore } from './turns.ts';
 import { undoOf } from './undo.ts';
@@ -366,6 +366,8 @@ export class DrillRun {
   async #command(action: DrillAction, sight: Sight): Promise<boolean> {
     const { provider, name } = action;
     const commands = commandsOf(provider, this.state);
+    const beyond = beyondShare(provider, this.drill, sight.control);
+    if (beyond !== undefined) throw new Error(beyond);
     const from = provider.func === 'failover' ? provider.arguments.from : undefined;
     await this.#strike(from ?? ('site' in provider.arguments ? provider.arguments.site : undefined));
     for (const [i, command] of commands.entries()) {
@@ -437,31 +439,10 @@ export class DrillRun {
     }
   }
 
-  /** What a tabletop drill does in place of an action: the plan and the rules, and no effect. */
-  #plan({ provider, name }: DrillAction, { control, past, observations, policy, now }: Sight): void {
-    const situation = situationOf({ control, past, observations, policy, now, actor: drillActor(this.id) });
-    const plans = plannedCommands(provider, this.drill, control).map((command) => planCommand(command, situation));
-    const objections = plans.flatMap((plan) =>
-      plan.impossible === undefined
-        ? plan.objections.filter(({ rule }) => rule !== 'drained').map(({ rule, sentence }) => `${rule}: ${sentence}`)
-        : [plan.impossible],
-    );
-    const moving = plans.flatMap((plan) => plan.moving).map(({ model, openLines }) => `${openLines} lines of ${model}`);
-    const changes = plans.flatMap((plan) => plan.changes);
-    const told = [...changes, ...(moving.length === 0 ? [] : [`would move ${moving.join(', ')}`])].join(', ');
-    this.#say(
-      'action',
-      `${name}: planned; ${told || 'no control entry'}${objections.map((one) => `; ${one}`).join('')}`,
-    );
-    const check = {
-      when: 'during' as const,
-      name: `${name}: objections`,
-      value: objections.join('; ').slice(0, 500) || 'none',
-      wanted: 'none',
-      isOk: objections.length === 0,
-      at: now,
-    };
-    this.state = { ...this.state, doneAt: now, checks: [...this.state.checks, check] };
+  async #plan(action: DrillAction, sight: Sight): Promise<void> {
+    const { told, checks } = await onPaper(this.#core, this.turn, this.drill, action, sight);
+    this.#say('action', `${action.name}: ${told}`);
+    this.state = { ...this.state, doneAt: sight.now, checks: [...this.state.checks, ...checks] };
   }
 
   async #clear(): Promise<void> {

@@ -98,6 +98,54 @@ describe('a drill that runs to its end', () => {
     expect(report.batches).toEqual([]);
   });
 
+  test('tabletop: whether the survivor could do it is told item by item; a vote that nobody takes is a failure', async () => {
+    const drills = await DrillWorld.start();
+    const source = { ...outageSource(), holdfast: { ...outageSource().holdfast, kind: 'tabletop' as const } };
+    source.method = source.method.slice(1, 2);
+    const { verdict, checks } = await drills.run(source);
+    expect(verdict.outcome).toBe('passed');
+    const told = Object.fromEntries(checks.map(({ name, value }) => [name.replace('dark: ', ''), value]));
+    expect(told).toMatchObject({
+      objections: 'none',
+      'capacity of azure': 'ok: nothing is open at aws or azure',
+      'room in the queue of azure': expect.stringMatching(/^ok: it holds 0 messages/),
+      'functions of azure write their store': expect.stringMatching(/^unknown: its observer has not looked/),
+      'this runner may vote in aws': expect.stringMatching(/^ok/),
+      'this runner may vote in witness': expect.stringMatching(/^ok/),
+      'this runner may write the journal of azure': expect.stringMatching(/^ok: turn 1/),
+    });
+    for (const store of [drills.world.aws, drills.world.azure])
+      expect(await Array.fromAsync(listAll(store.state, 'observations/probe/'))).toEqual([]);
+    const { witness } = drills.cores.azure;
+    witness!.state.putIfAbsent = () => Promise.reject(new Error('403'));
+    witness!.state.putIfMatch = () => Promise.reject(new Error('403'));
+    const failed = await drills.run(source, { id: 'second' });
+    expect(failed.verdict.reasons).toEqual([
+      expect.stringMatching(/dark: this runner may vote in witness was failed: .*403, and not ok or unknown$/),
+    ]);
+  });
+
+  const shareSource = (aws: number, share: number) => {
+    const source = shadowSource({ kind: 'switchover', 'blast-radius': { scope: 'share', share }, objectives: {} });
+    source.method = [action('shift', { func: 'weights', arguments: { weights: { aws, azure: 100 - aws } } })];
+    return source;
+  };
+
+  test('a share of new batches: no more than the blast radius goes elsewhere, and then it goes where it went', async () => {
+    const drills = await DrillWorld.start();
+    const report = await drills.run(shareSource(40, 10));
+    expect(report.verdict.outcome).toBe('passed');
+    expect(report.control.entries.map(({ changes }) => changes.join(', '))).toEqual([
+      'aws: weight 50 → 40, azure: weight 50 → 60',
+      'aws: weight 40 → 50, azure: weight 60 → 50',
+    ]);
+    const wider = await drills.run(shareSource(20, 10), { id: 'wider' });
+    expect(wider.verdict.reasons[0]).toBe(
+      'refused: shift: blast-radius: it moves 30 % of new batches, and 10 % is the most',
+    );
+    expect(wider.control.entries).toEqual([]);
+  });
+
   test('restore: what a backup lacks comes back from the other cloud, and both journals are equal', async () => {
     const drills = await DrillWorld.start();
     const source = shadowSource();
