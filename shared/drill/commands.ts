@@ -1,5 +1,6 @@
 import { applyCommand, type ControlCommand } from '../control/commands.ts';
 import type { ControlEntry } from '../journal/facts.ts';
+import { sha256 } from '../journal/json.ts';
 import type { DrillState } from './facts.ts';
 import type { Drill, DrillAction } from './file.ts';
 
@@ -7,6 +8,7 @@ import type { Drill, DrillAction } from './file.ts';
 export function commandsOf(
   provider: DrillAction['provider'],
   { batches }: Pick<DrillState, 'batches'>,
+  drill: string,
 ): ControlCommand[] {
   switch (provider.func) {
     case 'failover': {
@@ -25,6 +27,11 @@ export function commandsOf(
       return [{ kind: provider.func, site: provider.arguments.site }];
     case 'weights':
       return [{ kind: 'weights', weights: provider.arguments.weights }];
+    case 'replace-store': {
+      const { store } = provider.arguments;
+      // The same however often it is sent: a name that no other drill gives.
+      return [{ kind: 'replace-store', store, incarnation: `${store}-${sha256(`${drill} ${store}`).slice(0, 32)}` }];
+    }
     default:
       return [];
   }
@@ -37,13 +44,17 @@ export function plannedCommands(
   control: ControlEntry,
 ): ControlCommand[] {
   if (provider.func !== 'fault')
-    return commandsOf(provider, {
-      batches: drill.method.flatMap((step) =>
-        step.type === 'action' && step.provider.func === 'submit'
-          ? [{ batch: 'batch_0', home: step.provider.arguments.home, lines: 0, wasHeld: null }]
-          : [],
-      ),
-    }).filter((command) => !('impossible' in applyCommand(control, command)) || command.kind === 'failover');
+    return commandsOf(
+      provider,
+      {
+        batches: drill.method.flatMap((step) =>
+          step.type === 'action' && step.provider.func === 'submit'
+            ? [{ batch: 'batch_0', home: step.provider.arguments.home, lines: 0, wasHeld: null }]
+            : [],
+        ),
+      },
+      drill.title,
+    ).filter((command) => !('impossible' in applyCommand(control, command)) || command.kind === 'failover');
   const from = provider.arguments.target.split('/')[0]!;
   const to = Object.keys(control.sites).find((site) => site !== from);
   if (control.sites[from] === undefined || to === undefined) return [];

@@ -101,6 +101,8 @@ const actions = [
   func('weights', section({ weights: z.record(site, z.int().min(0).max(100)) })),
   /** Takes what a backup made before the drill would lack (the batches of the drill) out of one journal. */
   func('restore-backup', section({ site })),
+  /** Says of a store (of a site, or `witness`) that it is another one now: it votes again once it holds every register. */
+  func('replace-store', section({ store: site })),
 ] as const;
 
 const probes = [
@@ -119,6 +121,7 @@ const probes = [
   func('moves', none),
   func('journals-equal', none),
   func('epoch-raised', none),
+  func('votes', section({ store: site })),
 ] as const;
 
 const range = z
@@ -266,6 +269,7 @@ const everyAction = [
   'uncordon',
   'weights',
   'restore-backup',
+  'replace-store',
 ] as const;
 /** Which of them a kind may do: `shadow` leaves production untouched, `switchover` loses and repeats nothing. */
 const allowedActions: Record<DrillKind, ReadonlySet<string>> = {
@@ -339,6 +343,8 @@ function beyondRadius(
     case 'failback':
     case 'struck':
       return wider(['func'], 'strikes a whole site');
+    case 'replace-store':
+      return wider(['func'], 'takes a vote from every decision for a while');
     case 'weights':
       return radius.scope === 'share' ? undefined : wider(['func'], 'strikes a share of all new batches');
     case 'fault': {

@@ -96,8 +96,8 @@ export function sitesOf(drill: Drill): string[] {
     const given = provider.arguments as Record<string, unknown>;
     const target = typeof given.target === 'string' ? given.target.split('/')[0] : undefined;
     const weights = typeof given.weights === 'object' ? Object.keys(given.weights as object) : [];
-    const one = [given.site, given.home, given.from, given.to, target === 'witness' ? undefined : target];
-    return [...weights, ...one.filter((site) => typeof site === 'string')];
+    const one = [given.site, given.home, given.from, given.to, given.store, target];
+    return [...weights, ...one.filter((site) => typeof site === 'string' && site !== 'witness')] as string[];
   });
   return [...new Set([...named, ...(drill.holdfast.site === undefined ? [] : [drill.holdfast.site])])];
 }

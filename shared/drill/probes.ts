@@ -49,6 +49,10 @@ export function probeValue(
       return errorShare;
     case 'moves':
       return control.moves.length;
+    case 'votes': {
+      const voter = control.voters.find(({ store }) => store === provider.arguments.store);
+      return voter !== undefined && voter.joining !== true;
+    }
     case 'epoch-raised':
       return control.epoch > state.before.epoch;
   }

@@ -365,11 +365,12 @@ export class DrillRun {
   /** @returns false while a graceful failover waits for its site to finish */
   async #command(action: DrillAction, sight: Sight): Promise<boolean> {
     const { provider, name } = action;
-    const commands = commandsOf(provider, this.state);
+    const commands = commandsOf(provider, this.state, this.id);
     const beyond = beyondShare(provider, this.drill, sight.control);
     if (beyond !== undefined) throw new Error(beyond);
     const from = provider.func === 'failover' ? provider.arguments.from : undefined;
-    await this.#strike(from ?? ('site' in provider.arguments ? provider.arguments.site : undefined));
+    const { site, store } = provider.arguments as { site?: string; store?: string };
+    await this.#strike(from ?? site ?? store);
     for (const [i, command] of commands.entries()) {
       const isGraceful = command.kind === 'failover' && command.mode === 'graceful' && command.scope.kind === 'all';
       const state = isGraceful ? sight.control.sites[command.from]?.state : '';

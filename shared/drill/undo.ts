@@ -50,6 +50,11 @@ export function undoOf(
     if (state === 'fenced' && isMachine(causeOf(fencedEpoch))) wait(`${site} is fenced until it is well again`, false);
     if (state === 'recovering') wait(`${site} is recovering`, causeOf(fencedEpoch) === actor);
   }
+  const joining = control.voters.find((voter) => voter.joining === true);
+  const isOwnVoter = since.some(
+    (entry) => entry.actor === actor && entry.voters.some(({ incarnation }) => incarnation === joining?.incarnation),
+  );
+  if (joining !== undefined && isOwnVoter) wait(`the store of ${joining.store} does not hold every register yet`, true);
   const isOpen = Object.values(control.sites).every(({ state }) => state === 'active');
   if (!isOpen) return waits ?? { kind: 'done' };
   const returning = returningSite(control, past);

@@ -146,31 +146,48 @@ describe('a drill that runs to its end', () => {
     expect(wider.control.entries).toEqual([]);
   });
 
-  test('restore: what a backup lacks comes back from the other cloud, and both journals are equal', async () => {
+  test('restore: a store that comes back from a backup is named, learns what was decided, votes, and holds all again', async () => {
     const drills = await DrillWorld.start();
-    const source = shadowSource();
+    const probe = (name: string, provider: object) =>
+      ({ type: 'probe', name, tolerance: true, within: '2m', provider: { type: 'holdfast', ...provider } }) as never;
+    const source = shadowSource({ kind: 'outage', site: 'azure', 'blast-radius': { scope: 'all' }, objectives: {} });
+    const replace = action('named', { func: 'replace-store', arguments: { store: 'azure' } });
     source.method = [
       action('work', { func: 'submit', arguments: { lines: 12, home: 'aws' } }),
-      {
-        type: 'probe',
-        name: 'all ended',
-        tolerance: true,
-        within: '2m',
-        provider: { type: 'holdfast', func: 'batches-ended' },
-      },
+      probe('all ended', { func: 'batches-ended' }),
       action('old backup', { func: 'restore-backup', arguments: { site: 'azure' } }),
-      {
-        type: 'probe',
-        name: 'equal again',
-        tolerance: true,
-        within: '1m',
-        provider: { type: 'holdfast', func: 'journals-equal' },
-      },
+      replace,
+      probe('votes', { func: 'votes', arguments: { store: 'azure' } }),
+      probe('equal again', { func: 'journals-equal' }),
+      action('more work', { func: 'submit', arguments: { lines: 12, home: 'azure' } }),
+      probe('ended, too', { func: 'batches-ended' }),
     ];
-    source.holdfast.objectives = {};
     const report = await drills.run(source);
     expect(report.entries.find(({ text }) => text.startsWith('old backup'))!.text).toMatch(/[1-9]\d* objects .* azure/);
-    expect(report.verdict).toMatchObject({ outcome: 'passed', reasons: [], lost: [], accepted: 12 });
+    expect(report.verdict).toMatchObject({ outcome: 'passed', reasons: [], lost: [], accepted: 24 });
+    expect(report.control.entries.flatMap(({ changes }) => changes)).toEqual([
+      'store of azure: replaced, and does not vote until it holds every register',
+      'store of azure: holds every register, and votes',
+    ]);
+    const { voters } = await learnControl(drills.cores.aws);
+    const { incarnation } = voters.find(({ store }) => store === 'azure')!;
+    expect(incarnation).toMatch(/^azure-[0-9a-f]{32}$/);
+    // What it holds under its new name is what the others hold, this drill's own turn among it.
+    const names = async (store: 'aws' | 'azure', of: string) =>
+      (await Array.fromAsync(listAll(drills.world[store].state, `registers/${of}/`))).map(({ key }) =>
+        key.slice(`registers/${of}/`.length),
+      );
+    const [aws, azure] = [await names('aws', 'aws-1'), await names('azure', incarnation)];
+    expect(aws.filter((name) => !azure.includes(name))).toEqual([]);
+    expect(azure).toContain('drill/00000001');
+  });
+
+  test('a store that is named takes a vote from everybody for a while: only an outage of all may do that', () => {
+    const source = shadowSource();
+    source.method.push(action('named', { func: 'replace-store', arguments: { store: 'azure' } }));
+    expect(() => drill(source)).toThrow(/a shadow drill does none of that/);
+    const narrow = { ...source.holdfast, kind: 'outage' as const, site: 'azure' };
+    expect(() => drill({ ...source, holdfast: narrow })).toThrow(/takes a vote from every decision/);
   });
 });
 

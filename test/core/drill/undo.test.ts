@@ -9,7 +9,15 @@ const site = (state: string, weight: number, fencedEpoch = 0) =>
   ({ cloud: 'aws', region: 'r', generation: 1, state, weight, fencedEpoch }) as unknown as Sites[string];
 
 function entry(epoch: number, actor: string, aws: Sites[string], azure: Sites[string]): ControlEntry {
-  return { epoch, actor, sites: { aws, azure }, moves: [], frozen: false, at: epoch * 1000 } as unknown as ControlEntry;
+  return {
+    epoch,
+    actor,
+    sites: { aws, azure },
+    moves: [],
+    voters: [],
+    frozen: false,
+    at: epoch * 1000,
+  } as unknown as ControlEntry;
 }
 /** What is left to undo of `drill/d` after these entries, the first of which it found. */
 function left(...log: ControlEntry[]) {
