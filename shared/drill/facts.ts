@@ -112,6 +112,11 @@ export const stateSchema = z.object({
       wasHeld: z.boolean().nullable(),
     }),
   ),
+  /** Of production, open when it struck; of more than could be noted, `productionTotal` counts all. */
+  production: z
+    .array(z.object({ tenant: z.string(), batch: z.string().regex(batchIdPattern), wasHeld: z.boolean().nullable() }))
+    .default([]),
+  productionTotal: z.int().min(0).default(0),
   /** As it was found, and is to be left. */
   before: beforeSchema,
   checks: z.array(checkSchema),

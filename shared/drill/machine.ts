@@ -55,6 +55,8 @@ export function newDrillState(control: ControlEntry, now: EpochMs): DrillState {
     faultAt: null,
     faults: [],
     batches: [],
+    production: [],
+    productionTotal: 0,
     before: {
       epoch: control.epoch,
       sites: Object.fromEntries(

@@ -31,6 +31,7 @@ import { type DrillObjection, endsDrill } from './incident.ts';
 import { afterProbe, type DrillMove, enterPhase, newDrillState, nextDrillMove, nextStep } from './machine.ts';
 import { DrillPages } from './pages.ts';
 import { probeValue, type Sight } from './probes.ts';
+import { concernsProduction, openProduction } from './production.ts';
 import { readStops } from './read.ts';
 import type { DrillReport } from './report.ts';
 import { onPaper } from './tabletop.ts';
@@ -360,6 +361,9 @@ export class DrillRun {
       })),
     );
     this.state = { ...this.state, faultAt, batches };
+    if (!concernsProduction(this.drill)) return;
+    const open = await openProduction(this.#core, lost);
+    this.state = { ...this.state, production: open.batches, productionTotal: open.total };
   }
 
   /** @returns false while a graceful failover waits for its site to finish */
@@ -482,7 +486,9 @@ export class DrillRun {
   async #judge({ control }: Sight): Promise<DrillEnd> {
     const core = this.#core;
     const now = core.clock.now();
-    const found = await gatherEvidence(core, this.state, control);
+    const found = await gatherEvidence(core, this.drill, this.state, control, async () => {
+      if (this.#pages.isAging) await this.#write();
+    });
     for (const batch of found.missing) this.#say('note', `${batch} is in no journal`);
     const verdict = judgeDrill(this.drill, this.state, found);
     this.state = enterPhase(this.state, 'ended', now);

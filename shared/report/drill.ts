@@ -1,3 +1,4 @@
+import { productionWords } from '../drill/conclude.ts';
 import { showDuration } from '../drill/duration.ts';
 import type { DrillReport } from '../drill/report.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
@@ -162,6 +163,7 @@ ${tile(showDuration(rpoMs), 'RPO: accepted work that the survivor did not hold')
 ${tile(`${lost.length} / ${publishedTwice.length}`, `lost / published twice, of ${verdict.accepted} lines`)}
 ${tile(String(computedTwice.lines), `lines computed twice, ${computedTwice.tokens} tokens`)}
 </div>
+${verdict.production === null ? '' : html`<p>Production: ${productionWords(verdict.production)}.</p>`}
 <p>${parts.map(([name, ms], i) => html`${i === 0 ? '' : ' → '}${name} <b>${shown(ms)}</b>`)} <span class="dim">after the fault</span></p>`;
 }
 
