@@ -144,6 +144,7 @@ const own = `
 .verdict.passed { background: var(--good); } .verdict.failed { background: var(--bad); } .verdict.aborted { background: var(--warn); }
 td, thead th { overflow-wrap: break-word; text-align: left; } .met { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
 code { font-size: 0.86rem; overflow-wrap: anywhere; }
+@media (max-width: 700px) { figure { overflow-x: auto; } figure svg { min-width: 640px; } }
 `;
 
 function tiles({ verdict }: DrillReport): Html {
