@@ -124,6 +124,8 @@ export const stateSchema = z.object({
   detected: z.record(site, z.object({ at, says: text })),
   /** By epoch: when it was first seen in the journal of a survivor. */
   learned: z.record(z.string(), at),
+  /** By probe of the hypothesis: how long it did not hold in the method, from the fault on. */
+  unsteadyMs: z.record(z.string(), z.number()).default({}),
   /** When no line that was open at the fault was open any more. */
   clearedAt: at.nullable(),
   restoredAt: at.nullable(),

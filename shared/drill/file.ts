@@ -109,6 +109,7 @@ const probes = [
   func('sites-healthy', none),
   func('health', section({ site })),
   func('causes', section({ site })),
+  func('canary', section({ site })),
   func('state', section({ site })),
   func('witness', none),
   func('frozen', none),
@@ -167,6 +168,8 @@ const objectives = section({
   redrive: span(0, day).optional(),
   'first-result': span(0, day).optional(),
   'backlog-cleared': span(0, day).optional(),
+  /** So long the steady state may not hold in the method, from the first fault or command on. */
+  unsteady: span(0, day).optional(),
   'computed-twice': count.optional(),
   'computed-twice-tokens': count.optional(),
 });
@@ -221,6 +224,8 @@ const holdfast = section({
   'allowed-windows': z.array(window).default([]),
   'blocked-windows': z.array(window).default([]),
   'blocked-dates': z.array(date).default([]),
+  /** None: on any that is not blocked. */
+  'allowed-dates': z.array(date).default([]),
   schedule: schedule.optional(),
   /** If the runner is not heard for this long, whoever notices undoes the drill. No fault lives longer. */
   lease: span(5_000, 3_600_000).prefault('2m'),

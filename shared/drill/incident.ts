@@ -16,6 +16,7 @@ export const drillRules = [
   'not-frozen',
   'one-drill-at-a-time',
   'blocked-date',
+  'allowed-date',
   'blocked-window',
   'allowed-window',
   'sites-known',

@@ -66,6 +66,7 @@ export function newDrillState(control: ControlEntry, now: EpochMs): DrillState {
     checks: [],
     detected: {},
     learned: {},
+    unsteadyMs: {},
     clearedAt: null,
     restoredAt: null,
   };
@@ -231,4 +232,25 @@ export function afterProbe(
     when === 'after' && state.aborted === null ? Math.max(probe.within, drill.holdfast.settle) : probe.within;
   const isOver = isOk || now - state.stepAt >= patience;
   return { ...state, checks, ...(isOver && { doneAt: now }) };
+}
+
+type CheapProvider = Exclude<DrillProbe['provider'], { func: 'journals-equal' }>;
+
+/** Notes for how long the hypothesis did not hold while the method ran: `passedMs` went by since the look before. */
+export function noteUnsteady(
+  drill: Drill,
+  state: DrillState,
+  ask: (provider: CheapProvider) => Check['value'],
+  passedMs: DurationMs,
+): DrillState {
+  if (state.phase !== 'method' || state.faultAt === null) return state;
+  const unsteadyMs = { ...state.unsteadyMs };
+  for (const probe of drill['steady-state-hypothesis'].probes) {
+    // Takes a pass over both journals to be told, and is not asked in each look.
+    if (probe.provider.func === 'journals-equal') continue;
+    const value = ask(probe.provider);
+    const holds = value === null ? probe.tolerance === undefined : isWithin(value, probe.tolerance);
+    unsteadyMs[probe.name] = (unsteadyMs[probe.name] ?? 0) + (holds ? 0 : passedMs);
+  }
+  return { ...state, unsteadyMs };
 }

@@ -28,7 +28,15 @@ import { showDuration } from './duration.ts';
 import type { DrillEntry, DrillPage, DrillSample, DrillState, DrillTurn } from './facts.ts';
 import type { Drill, DrillAction, DrillProbe, FaultArguments } from './file.ts';
 import { type DrillObjection, endsDrill } from './incident.ts';
-import { afterProbe, type DrillMove, enterPhase, newDrillState, nextDrillMove, nextStep } from './machine.ts';
+import {
+  afterProbe,
+  type DrillMove,
+  enterPhase,
+  newDrillState,
+  nextDrillMove,
+  nextStep,
+  noteUnsteady,
+} from './machine.ts';
 import { DrillPages } from './pages.ts';
 import { probeValue, type Sight } from './probes.ts';
 import { concernsProduction, openProduction } from './production.ts';
@@ -85,6 +93,7 @@ export class DrillRun {
   #progress = new Map<string, BatchProgress>();
   #toldEpoch: number;
   #toldWhy = '';
+  #lookedAt: EpochMs | undefined;
   /** When the step began that was acted upon last. */
   #actedAt: EpochMs | undefined;
   readonly #toldHealth = new Map<SiteId, string>();
@@ -180,6 +189,9 @@ export class DrillRun {
     const errorShare = ended === 0 ? 0 : failed / ended;
     const sight: Sight = { control, past, observations, policy, stops, errorShare, progress, now };
     this.#note(sight);
+    const passedMs = now - (this.#lookedAt ?? now);
+    this.state = noteUnsteady(this.drill, this.state, (one) => probeValue(one, sight, this.state), passedMs);
+    this.#lookedAt = now;
     return sight;
   }
 

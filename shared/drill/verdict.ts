@@ -119,7 +119,7 @@ export function judgeDrill(drill: Drill, state: DrillState, evidence: DrillEvide
   const rpoMs = rpoOf(state, batches);
   const recovery = recoveryOf(drill, state, evidence);
   const data = { lost, publishedTwice, strange, differing, unmirrored, lines, tokens, rpoMs, recovery };
-  const objectives = judgeObjectives(drill, data, batches.length > 0);
+  const objectives = [...judgeObjectives(drill, data, batches.length > 0), ...judgeUnsteady(drill, state)];
   const reasons = [
     ...(state.aborted === null ? [] : [`${state.aborted.rule}: ${state.aborted.sentence}`]),
     ...objectives.filter(({ isMet }) => !isMet).map(reasonOf),
@@ -200,6 +200,18 @@ function judgeObjectives({ holdfast: { objectives, kind } }: Drill, data: Measur
       ? []
       : [atMost('computed-twice-tokens', objectives['computed-twice-tokens'], data.tokens)]),
   ];
+}
+
+/** The steady state while the method ran: told for each probe, and an objective where the file says so. */
+function judgeUnsteady({ holdfast: { objectives } }: Drill, { unsteadyMs }: DrillState): Judged[] {
+  const most = objectives.unsteady;
+  return Object.entries(unsteadyMs).map(([probe, ms]) => ({
+    name: `steady state during: ${probe} did not hold for`,
+    wanted: most === undefined ? 'anything' : `≤ ${showDuration(most)}`,
+    measured: showDuration(ms),
+    isMet: most === undefined || ms <= most,
+    evidence: [],
+  }));
 }
 
 function reasonOf({ name, wanted, measured, evidence }: Judged): string {

@@ -244,6 +244,29 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     expect(drills.activeFaults()).toBe(0);
   });
 
+  test('for how long the steady state did not hold is told, and an objective where the file says so', async () => {
+    const run = async (unsteady: string) => {
+      const drills = await DrillWorld.start();
+      return drills.run(outageSource({ settle: '10s', objectives: { unsteady } }), {
+        deps: { faults: drills.injector() },
+        each: (entries) => {
+          if (!entries.some(({ kind, text }) => kind === 'action' && text.includes('aws refuse'))) return;
+          drills.says.aws = ['down', ['site-dark']];
+        },
+      });
+    };
+    const [long, short] = [await run('10m'), await run('30s')];
+    const told = (report: typeof long) =>
+      report.verdict.objectives.find(({ name }) => name.startsWith('steady state during'));
+    expect(told(long)).toMatchObject({ wanted: '≤ 10 min', isMet: true });
+    // The method waits two minutes for a fence that never comes.
+    expect(told(short)).toMatchObject({
+      wanted: '≤ 30 s',
+      isMet: false,
+      measured: expect.stringMatching(/^(11\d|2) (s|min)/),
+    });
+  });
+
   test('F48: a site of the drill itself that is down is no real incident', async () => {
     const drills = await DrillWorld.start();
     const report = await drills.run(outageSource({ settle: '10s' }), {
