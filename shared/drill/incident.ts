@@ -125,11 +125,14 @@ export function endsDrill(
   if (foreign !== undefined)
     return { rule: 'operator-acted', sentence: `${foreign.actor} acted (epoch ${foreign.epoch}): ${foreign.reason}` };
   const victim = holdfast.kind === 'outage' ? holdfast.site : undefined;
-  const ill = opinions(control, observations, policy, now).find(({ site, isDown }) => isDown && site !== victim);
+  const ill = opinions(control, observations, policy, now).find(
+    ({ site, isDown, health }) =>
+      site !== victim && (isDown || (holdfast.kind !== 'outage' && health === 'degraded' && isActive(control, site))),
+  );
   if (ill !== undefined)
     return {
       rule: 'no-drill-in-incident',
-      sentence: `a real incident: ${ill.site} is down (${ill.causes.join(', ')}), which is not of this drill's making`,
+      sentence: `a real incident: ${ill.site} is ${ill.isDown ? 'down' : ill.health} (${ill.causes.join(', ')}), which is not of this drill's making`,
     };
   const taken = since.find(
     ({ actor, epoch, sites }) =>
@@ -152,6 +155,9 @@ export function endsDrill(
     };
   return undefined;
 }
+
+/** What a drill sent away itself is not looked at as closely. */
+const isActive = ({ sites }: ControlEntry, site: string) => sites[site]?.state === 'active';
 
 /** Of the oldest open batch of production, at one site or any. */
 export function backlogAgeMs(

@@ -244,6 +244,22 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     expect(drills.activeFaults()).toBe(0);
   });
 
+  test.each([
+    ['ends a drill that breaks nothing', shadowSource(), 'aborted'],
+    ['goes with a drill that breaks the other one, whose load it takes', outageSource({ settle: '10s' }), 'failed'],
+  ] as const)('a site that degrades while a drill runs %s', async (_, source, outcome) => {
+    const drills = await DrillWorld.start();
+    const report = await drills.run(source, {
+      deps: { faults: drills.injector() },
+      each: (entries) => {
+        if (entries.some(({ kind }) => kind === 'action')) drills.says.azure = ['degraded', ['model-throttled']];
+      },
+    });
+    expect(report.verdict.outcome).toBe(outcome);
+    const why = 'no-drill-in-incident: a real incident: azure is degraded (model-throttled)';
+    expect(report.verdict.reasons[0]!.startsWith(why)).toBe(outcome === 'aborted');
+  });
+
   test('for how long the steady state did not hold is told, and an objective where the file says so', async () => {
     const run = async (unsteady: string) => {
       const drills = await DrillWorld.start();
@@ -370,7 +386,20 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     expect(await learnTurns(drills.cores.aws)).toHaveLength(2);
   });
 
-  test('the other cloud starts it alone when one is dark, and the next report names the hash of the one before', async () => {
+  test.each(['aws', 'azure'] as const)(
+    '%s starts what is due alone, where the function of the other never runs',
+    async (self) => {
+      const drills = await DrillWorld.start();
+      const file = shadowSource({ schedule: { every: 'day', at: '00:00' } });
+      const known = [{ drill: drill(file), file }];
+      const tended = await drills.until(
+        tendDrills(drills.cores[self], drills.deps(self), known, Number.POSITIVE_INFINITY),
+      );
+      expect(tended).toMatchObject({ status: 'run', end: { status: 'ended' } });
+    },
+  );
+
+  test('each report names the hash of the one before', async () => {
     const drills = await DrillWorld.start();
     const first = await drills.run(shadowSource(), { id: 'one' });
     const second = await drills.run(shadowSource(), { id: 'two' });
