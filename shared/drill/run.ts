@@ -148,6 +148,9 @@ export class DrillRun {
     const { clock } = this.#core;
     switch (move.kind) {
       case 'wait':
+        // A return takes its time: whoever looks on is told what for.
+        if (this.state.phase === 'undo' && this.#toldWhy !== move.why) this.#say('note', `waits: ${move.why}`);
+        if (this.state.phase === 'undo') this.#toldWhy = move.why;
         return clock.sleep(move.ms);
       case 'skip':
         this.state = nextStep(this.state, clock.now());
