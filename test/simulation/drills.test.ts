@@ -1,9 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { crashAt, crashPointsOf, drillStories } from '../../local/simulator/crash-points.ts';
 
-/** Points between two that are tried; 1: all of them. */
-const every = 1;
-
 describe('I11, F48: whenever the runner of a drill dies, within its lease nothing of it is left:', () => {
   test.each(drillStories.map((story) => [story.name, story] as const))(
     '%s',
@@ -11,7 +8,7 @@ describe('I11, F48: whenever the runner of a drill dies, within its lease nothin
       const points = await crashPointsOf(story);
       expect(points.length).toBeGreaterThan(10);
       let died = 0;
-      for (let i = 0; i < points.length; i += every)
+      for (let i = 0; i < points.length; i++)
         for (const death of points[i]!.deaths) {
           const { violations, reached } = await crashAt(points[i]!, death);
           expect({ point: points[i]!.call, death, violations }).toEqual({
@@ -19,9 +16,10 @@ describe('I11, F48: whenever the runner of a drill dies, within its lease nothin
             death,
             violations: [],
           });
-          died += reached['a drill died'] ?? 0;
+          // A call that the drill's own fault refuses has no effect after which anybody could die.
+          if (death === 'process, call unsent') died += reached['a drill died'] ?? 0;
         }
-      expect(died).toBe(2 * points.length);
+      expect(died).toBe(points.length);
     },
     3_600_000,
   );
