@@ -1,3 +1,4 @@
+import { productionWords } from '../../shared/drill/conclude.ts';
 import { showDuration } from '../../shared/drill/duration.ts';
 import type { DrillEntry } from '../../shared/drill/facts.ts';
 import type { DrillReport } from '../../shared/drill/report.ts';
@@ -27,6 +28,9 @@ export function reportLines(report: DrillReport, sha256: string, styles: Styles)
         '  lines',
         text`${verdict.accepted} accepted, ${verdict.lost.length} lost, ${verdict.publishedTwice.length} published twice`,
       ],
+      ...(verdict.production === null
+        ? []
+        : [['  production', productionWords(verdict.production)] as [string, string]]),
       ['  computed twice', text`${verdict.computedTwice.lines} lines, ${verdict.computedTwice.tokens} tokens`],
       ['  RPO', showDuration(verdict.rpoMs)],
       [

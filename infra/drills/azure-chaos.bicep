@@ -4,8 +4,10 @@
 //   az rest --method post --url https://management.azure.com<experiment id>/start?api-version=2024-01-01
 // What is rehearsed is still a drill of Holdfast: start the experiment, and run a file of kind `outage` whose method begins
 // with the action `struck` and waits for the takeover. `.../cancel` ends it at once.
-// Written after the documentation of Azure Chaos Studio (targets and capabilities, 2026-11); never deployed from this
-// repository.
+// Never deployed from this repository. Every id and shape below is held against the documentation:
+// @source https://learn.microsoft.com/azure/chaos-studio/chaos-studio-fault-library (App Service Stop: target type
+//   Microsoft-AppService, capability Stop-1.0, continuous, no parameters, for Azure Functions as well; 2026-11)
+// @source https://learn.microsoft.com/azure/chaos-studio/chaos-studio-bicep (target, capability, experiment; 2026-11)
 
 @description('As in main.bicep')
 param name string

@@ -1,3 +1,4 @@
+import { drillKinds } from '../../shared/drill/file.ts';
 import type { Knobs } from './knobs.ts';
 import { type RunReport, simulate } from './run.ts';
 import type { Disturbance } from './schedule.ts';
@@ -9,6 +10,8 @@ export interface CrashStory {
   name: string;
   knobs: Partial<Knobs>;
   schedule: readonly Disturbance[];
+  /** Calls at which something may die. Default: all that leave something behind. */
+  isPoint?: (call: WireCall) => boolean;
 }
 
 /**
@@ -81,6 +84,17 @@ export const crashStories: readonly CrashStory[] = [
   },
 ];
 
+/**
+ * A drill of each kind, whose runner dies: at each call that writes, and at each fault it sets or ends. Between two of
+ * these it only reads and waits, so whenever else it dies, it leaves what it leaves at one of them.
+ */
+export const drillStories: readonly CrashStory[] = drillKinds.map((drill) => ({
+  name: `a ${drill} drill`,
+  knobs: { ...calm, hours: 0.4, tickMs: 20_000, batches: 1 },
+  schedule: [{ kind: 'drill', fromMs: 60_000, drill, from: 'aws', at: 'azure' }],
+  isPoint: ({ process, op }) => process.name.includes('-drill-') && !['get', 'getStream', 'head', 'list'].includes(op),
+}));
+
 /** Looks of monitors, and polls of the control log: they come in each tick, and leave nothing half done. */
 const isPoint = ({ op, key }: WireCall): boolean =>
   !key.startsWith('observations/') && op !== 'depth' && !(op === 'get' && key.startsWith('control/'));
@@ -94,7 +108,7 @@ export async function crashPointsOf(story: CrashStory): Promise<CrashPoint[]> {
     schedule: story.schedule,
     prepare(world) {
       world.network.onCall = (call) => {
-        if (!isPoint(call)) return;
+        if (!(story.isPoint ?? isPoint)(call)) return;
         const isInside = clouds.some((one) => one === call.process.place);
         points.push({
           story,
@@ -121,7 +135,7 @@ export function crashAt({ story, at }: CrashPoint, death: Death, onTrace?: (line
     lost: () => lost,
     prepare(world) {
       world.network.onCall = (call) => {
-        if (!isPoint(call)) return;
+        if (!(story.isPoint ?? isPoint)(call)) return;
         calls += 1;
         if (calls !== at) return;
         world.trace.write(world.now, `dies: ${call.process.name} at ${call.op} ${call.where} ${call.key}`);

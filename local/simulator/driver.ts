@@ -1,3 +1,4 @@
+import type { Drills } from './actors/drills.ts';
 import type { Operators } from './actors/operator.ts';
 import type { ScenarioEffect } from './scenario/index.ts';
 import { type Disturbance, describe } from './schedule.ts';
@@ -8,13 +9,15 @@ import { type Cloud, clouds, startOfTime, type World } from './world.ts';
 export class Driver {
   readonly #world: World;
   readonly #operators: Operators;
+  readonly #drills: Drills;
   readonly #active = new Map<ActiveEffect, () => void>();
   struck = 0;
   #orders = 0;
 
-  constructor(world: World, operators: Operators) {
+  constructor(world: World, operators: Operators, drills: Drills) {
     this.#world = world;
     this.#operators = operators;
+    this.#drills = drills;
   }
 
   /** @param from the moment that the schedule's times count from */
@@ -37,6 +40,7 @@ export class Driver {
       void this.#operators.give(captured ?? { command, force, at, operationId: `order-${++this.#orders}` });
       return;
     }
+    if (one.kind === 'drill') return void this.#drills.rehearse(one);
     const active = this.#world.board.begin(one, now);
     const undo = this.#begin(one);
     this.#active.set(active, undo);

@@ -50,6 +50,8 @@ export interface Knobs {
   observer: boolean;
   /** Faults that strike; 0: a quiet run. */
   faults: number;
+  /** Drills that people start; with any, a daily one is due, too. */
+  drills: number;
   /** Whether time in which nothing can happen but the passing of it is left out, and counted apart. */
   leavesOutQuiet: boolean;
 }
@@ -110,6 +112,7 @@ export function drawKnobs(stream: Stream, given: Partial<Knobs> = {}): Knobs {
     observer: stream.chance(0.8),
     faults: stream.int(1, 10),
     leavesOutQuiet: true,
+    drills: rarely(0.15, 2),
   };
   return { ...drawn, ...given };
 }

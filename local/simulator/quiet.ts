@@ -1,5 +1,6 @@
 import type { Observation } from '../../shared/health/types.ts';
 import type { ControlHistory } from './checkers/control.ts';
+import { openDrills } from './checkers/drills.ts';
 import { isAtRest } from './rest.ts';
 import { clouds, type World } from './world.ts';
 
@@ -51,7 +52,7 @@ function isQuiet(world: World, history: ControlHistory, planted: readonly { body
       (queue) => queue.backlog > 0 && queue.bodies().some((body) => !planted.some((one) => one.body === body)),
     ),
   );
-  if (holdsWork || isAnybodyIll(world)) return false;
+  if (holdsWork || isAnybodyIll(world) || openDrills(world).length > 0) return false;
   const isSentAway = Object.values(head.sites).some(({ state }) => state === 'fenced' || state === 'cordoned');
   return isSentAway || isAtRest(world, undefined);
 }

@@ -4,6 +4,12 @@
  * scenarios; solo decisions are not drawn, since they may break what is judged here.
  */
 export const mustReach = [
+  'a drill began',
+  'a drill died',
+  'a drill passed',
+  'a drill was due',
+  'a drill was refused',
+  'a drill was undone by its lease',
   'cancel came too late',
   'cancel taken',
   'chunk given back',

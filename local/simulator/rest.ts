@@ -1,6 +1,7 @@
 import type { RuleName } from '../../shared/control/rules.ts';
 import type { Operators } from './actors/operator.ts';
 import { differences } from './checkers/convergence.ts';
+import { openDrills } from './checkers/drills.ts';
 import { pending } from './checkers/liveness.ts';
 import { type Cloud, clouds, type World } from './world.ts';
 
@@ -44,7 +45,7 @@ export function helpBack(world: World, operators: Operators, lost: () => Cloud |
 
 /** Everything accepted is published, everywhere, and both journals hold the same. */
 export function isAtRest(world: World, lost: Cloud | undefined): boolean {
-  if (pending(world, lost).length > 0) return false;
+  if (pending(world, lost).length > 0 || openDrills(world).length > 0) return false;
   return lost !== undefined || (differences(world).length === 0 && areLogsEqual(world));
 }
 

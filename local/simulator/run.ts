@@ -1,4 +1,5 @@
 import { createApiKey } from '../../shared/api/keys.ts';
+import { Drills } from './actors/drills.ts';
 import { Operators } from './actors/operator.ts';
 import type { ControlHistory } from './checkers/control.ts';
 import { judgesOf } from './checkers/index.ts';
@@ -13,7 +14,7 @@ import { notePoint, noteQueues } from './points.ts';
 import { runActive } from './quiet.ts';
 import type { Violation } from './record.ts';
 import { helpBack, isAtRest } from './rest.ts';
-import { type Disturbance, drawSchedule } from './schedule.ts';
+import { type Disturbance, drawDrills, drawSchedule } from './schedule.ts';
 import { FrontDoors } from './services/front.ts';
 import { FunctionsApp } from './services/functions-app.ts';
 import { LambdaTrigger } from './services/lambda.ts';
@@ -81,7 +82,13 @@ const checkEveryMs = 120_000;
 export function drawRun({ seed, knobs: given, schedule, keep }: RunOptions): { knobs: Knobs; schedule: Disturbance[] } {
   const streams = new Streams(seed);
   const knobs = drawKnobs(streams.of('knobs'), given);
-  const drawn = schedule ?? drawSchedule(streams.of('schedule'), knobs.faults, knobs.hours * hourMs);
+  const activeMs = knobs.hours * hourMs;
+  const drawn =
+    schedule ??
+    [
+      ...drawSchedule(streams.of('schedule'), knobs.faults, activeMs),
+      ...drawDrills(streams.of('drills'), knobs.drills, activeMs),
+    ].sort((a, b) => a.fromMs - b.fromMs);
   return { knobs, schedule: keep === undefined ? [...drawn] : keep.flatMap((i) => drawn[i] ?? []) };
 }
 
@@ -94,8 +101,9 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   let lines = 0;
   let endedAt = startOfTime;
   const operators = new Operators(world);
-  const driver = new Driver(world, operators);
-  const { judges, history } = judgesOf(world, { schedule, endOfFaults: () => endedAt, planted });
+  const drills = new Drills(world);
+  const driver = new Driver(world, operators, drills);
+  const { judges, history } = judgesOf(world, { schedule, endOfFaults: () => endedAt, planted, drills });
   world.onLog = (event, fields, { place }) => {
     notePoint(world, event, fields);
     const isFenced = history.head?.sites[place]?.state === 'fenced';
@@ -111,6 +119,7 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   startLambdaMonitor(world);
   startTimerMonitor(world, app);
   startObserver(world);
+  if (schedule.some(({ kind }) => kind === 'drill')) drills.startTending(app);
   options.prepare?.(world, doors);
   const activeMs = knobs.hours * hourMs;
   lines = startClients(world, doors, keys, schedule, activeMs);

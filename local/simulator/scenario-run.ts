@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { ruleNames } from '../../shared/control/rules.ts';
+import { drillKinds } from '../../shared/drill/file.ts';
 import { ConfigError } from '../../shared/errors.ts';
 import type { ControlEntry } from '../../shared/journal/facts.ts';
 import { brokenRules } from './checkers/rules.ts';
@@ -45,6 +46,18 @@ const extraSchema = z.looseObject({
       }),
     )
     .default([]),
+  /** Drills in which `from` gives up its work, run from a laptop that asks `site` first; its runner `dies` at that moment. */
+  drills: z
+    .array(
+      z.strictObject({
+        at: offset,
+        drill: z.enum(drillKinds),
+        from: z.enum(['aws', 'azure']).default('aws'),
+        site: z.enum(['aws', 'azure']).default('azure'),
+        dies: offset.optional(),
+      }),
+    )
+    .default([]),
   /** Points that the run must come to. */
   reach: z.array(z.string()).default([]),
   /** How often some site may be fenced by a machine: exactly so often. */
@@ -81,9 +94,9 @@ export async function simulateScenario(
     const [issue] = parsed.error.issues;
     throw new ConfigError(scenario.id, `${scenario.id}: ${issue?.path.join('.')}: ${issue?.message}`);
   }
-  const { knobs, orders, reach, failovers, restHours } = parsed.data;
+  const { knobs, reach, failovers, restHours } = parsed.data;
   const seed = String(Number(options.seed) + parsed.data.seed - 1);
-  const schedule = scheduleOf(scenario, orders);
+  const schedule = scheduleOf(scenario, parsed.data);
   const lastMs = Math.max(...schedule.map((one) => Math.max(one.fromMs, ('untilMs' in one && one.untilMs) || 0)));
   const hours = Math.max(1, (lastMs + 1_200_000) / hourMs);
   const names = [...scenario.expect.must, ...scenario.expect.mustNot];
@@ -118,7 +131,7 @@ export async function simulateScenario(
   };
 }
 
-function scheduleOf(scenario: Scenario, orders: z.output<typeof extraSchema>['orders']): Disturbance[] {
+function scheduleOf(scenario: Scenario, { orders, drills }: z.output<typeof extraSchema>): Disturbance[] {
   const effects = scenario.effects.map((one): Disturbance => {
     const { mode, fromMs } = one;
     if (mode.kind !== 'command') {
@@ -136,7 +149,17 @@ function scheduleOf(scenario: Scenario, orders: z.output<typeof extraSchema>['or
     force: force as never[],
     replay,
   }));
-  return [...effects, ...more].sort((a, b) => a.fromMs - b.fromMs);
+  const rehearsed = drills.map(
+    ({ at, drill, from, site, dies }): Disturbance => ({
+      kind: 'drill',
+      fromMs: at + leadMs,
+      drill,
+      from,
+      at: site,
+      ...(dies !== undefined && { diesAfterMs: dies - at }),
+    }),
+  );
+  return [...effects, ...more, ...rehearsed].sort((a, b) => a.fromMs - b.fromMs);
 }
 
 function order(fromMs: number, command: Extract<Disturbance, { kind: 'order' }>['command'], at: Cloud) {

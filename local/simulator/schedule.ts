@@ -1,5 +1,6 @@
 import type { ControlCommand } from '../../shared/control/commands.ts';
 import type { RuleName } from '../../shared/control/rules.ts';
+import { type DrillKind, drillKinds } from '../../shared/drill/file.ts';
 import type { DurationMs } from '../../shared/units.ts';
 import type { Stream } from './engine/random.ts';
 import type { EffectMode, ScenarioEffect } from './scenario/index.ts';
@@ -9,7 +10,9 @@ import type { Cloud } from './world.ts';
 /** One thing that goes wrong: a component for a while, or a person with a command. Times count from the start. */
 export type Disturbance =
   | ({ kind: 'effect' } & ScenarioEffect)
-  | { kind: 'order'; fromMs: DurationMs; command: ControlCommand; force: RuleName[]; at: Cloud; replay: boolean };
+  | { kind: 'order'; fromMs: DurationMs; command: ControlCommand; force: RuleName[]; at: Cloud; replay: boolean }
+  /** A drill in which `from` gives up its work, run from a laptop that asks the stores of `at` first. */
+  | { kind: 'drill'; fromMs: DurationMs; drill: DrillKind; from: Cloud; at: Cloud; diesAfterMs?: DurationMs };
 
 const minutes = (value: number): DurationMs => value * 60_000;
 
@@ -181,11 +184,30 @@ function drawOrder(stream: Stream, fromMs: DurationMs): Disturbance {
   return { kind: 'order', fromMs, command, force, at: stream.pick(['aws', 'azure']), replay: stream.chance(0.25) };
 }
 
+/** Drills of one seed: of a stream of their own, so that those without any are what they were. Half of the runners die. */
+export function drawDrills(stream: Stream, count: number, activeMs: DurationMs): Disturbance[] {
+  return Array.from({ length: count }, () => {
+    const diesAfterMs = Math.floor(minutes(6) * stream.next());
+    const drawn = {
+      kind: 'drill' as const,
+      fromMs: Math.floor(stream.next() * activeMs * 0.6),
+      drill: stream.pick(drillKinds),
+      from: stream.pick(['aws', 'azure'] as const),
+      at: stream.pick(['aws', 'azure'] as const),
+    };
+    return stream.chance(0.5) ? { ...drawn, diesAfterMs } : drawn;
+  });
+}
+
 /** A disturbance as people read it. */
 export function describe(one: Disturbance): string {
   const from = formatOffset(one.fromMs);
   if (one.kind === 'order')
     return `${from} order at ${one.at}${one.replay ? ', a captured one again' : ''}: ${JSON.stringify(one.command)}${one.force.length > 0 ? ` force ${one.force.join(' ')}` : ''}`;
+  if (one.kind === 'drill') {
+    const death = one.diesAfterMs === undefined ? '' : `, whose runner dies after ${formatOffset(one.diesAfterMs)}`;
+    return `${from} a ${one.drill} drill at ${one.at}, ${one.from} gives up${death}`;
+  }
   const until = one.untilMs === undefined ? 'for good' : `until ${formatOffset(one.untilMs)}`;
   return `${from} ${until} ${one.target}: ${describeMode(one.mode)}`;
 }

@@ -19,5 +19,7 @@ export interface Variant {
   looks?: (deps: MonitorDeps, core: Core) => MonitorDeps;
   /** Called after each tick of a monitor. */
   afterTick?: (core: Core) => Promise<unknown>;
+  /** Faults of drills have no end of their own: whoever set them ends them. */
+  drillFaultsStay?: boolean;
   onLog?: (event: string, fields: LogFields, process: Process) => void;
 }

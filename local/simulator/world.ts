@@ -37,8 +37,15 @@ export const startOfTime: EpochMs = Date.UTC(2026, 0, 1);
 /** A message that is in work is leased so long unless the worker says otherwise. @source serverless.yml, VisibilityTimeout */
 const leaseMs: Record<Cloud, number> = { aws: 240_000, azure: 60_000 };
 
+/** What batches of drills ask for, and nobody else: where it is counted, a drill is (F49). */
+export const drillModel = 'drilled';
 /** Aliases that a deployment in the simulator knows. */
-const served: Record<string, readonly SiteId[]> = { m: ['aws', 'azure'], e: ['aws', 'azure'], 'only-aws': ['aws'] };
+const served: Record<string, readonly SiteId[]> = {
+  m: ['aws', 'azure'],
+  e: ['aws', 'azure'],
+  'only-aws': ['aws'],
+  [drillModel]: ['aws', 'azure'],
+};
 
 /**
  * Both clouds, the witness, and whoever talks to them, under one seed: services that keep and break exactly the promises

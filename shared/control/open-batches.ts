@@ -81,7 +81,11 @@ export async function readOpenBatches(
   return { batches, unread: Math.max(0, hints.length - limit) + failed };
 }
 
-async function readHints(core: JournalCore): Promise<{ tenant: string; batch: string }[]> {
+/**
+ * Open batches of production, from whichever site's hints can be read.
+ * @throws SiteUnavailableError where no site shows them
+ */
+export async function readHints(core: JournalCore): Promise<{ tenant: string; batch: string }[]> {
   let failure: unknown;
   for (const { id, state } of storesInOrder({ self: core.self, sites: core.sites })) {
     try {

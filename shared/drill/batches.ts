@@ -3,8 +3,8 @@ import { acceptBatch } from '../api/intake.ts';
 import { placeNow } from '../api/placement.ts';
 import type { Core } from '../core.ts';
 import type { CanaryJob } from '../health/canary-batch.ts';
-import { type BatchView, readDispatches, viewBatch } from '../journal/batch.ts';
-import { type ControlEntry, fileMetaSchema, type Publication, parseFact, publicationSchema } from '../journal/facts.ts';
+import { type BatchView, viewBatch } from '../journal/batch.ts';
+import type { ControlEntry } from '../journal/facts.ts';
 import { canonicalJson, sha256, utf8 } from '../journal/json.ts';
 import {
   acceptancesPrefix,
@@ -14,12 +14,9 @@ import {
   fileMetaKey,
   manifestKey,
   outputKey,
-  parseResultKey,
-  publicationKey,
 } from '../journal/keys.ts';
 import { outputFileId } from '../journal/outputs.ts';
-import { bounded, readFact } from '../journal/replicas.ts';
-import { parseResult } from '../journal/results.ts';
+import { bounded } from '../journal/replicas.ts';
 import { listAll } from '../ports/object-store.ts';
 import type { Queue } from '../ports/queue.ts';
 import type { Site, SiteId } from '../ports/site.ts';
@@ -27,7 +24,6 @@ import type { DurationMs } from '../units.ts';
 import { planBatch } from '../worker/planner.ts';
 import { drillTenant } from './tenant.ts';
 import type { TurnCore } from './turns.ts';
-import type { BatchEvidence } from './verdict.ts';
 
 /** The batches of a drill: how they come, how far they are, and what the stores tell of them in the end. */
 
@@ -137,19 +133,24 @@ export async function progressOf(core: TurnCore, batch: string, lines: number): 
 }
 
 /** True if every site but `lost` holds hint-independent facts of a batch: what a takeover needs. */
-export async function isHeldElsewhere(core: TurnCore, batch: string, lost: SiteId): Promise<boolean> {
+export async function isHeldElsewhere(
+  core: TurnCore,
+  batch: string,
+  lost: SiteId,
+  tenant = drillTenant,
+): Promise<boolean> {
   const others = [...core.sites.values()].filter(({ id }) => id !== lost);
   const held = await Promise.all(
     others.map(async (site) => {
       const head = (key: string) => bounded(core, site.id, (signal) => site.journal.head(key, { signal }));
       const list = (prefix: string) =>
         bounded(core, site.id, (signal) => site.journal.list(prefix, { signal, limit: 5 }));
-      const acceptances = await list(acceptancesPrefix(drillTenant, batch));
+      const acceptances = await list(acceptancesPrefix(tenant, batch));
       const first = acceptances.entries[0];
-      if (first === undefined || (await head(manifestKey(drillTenant, batch))) === undefined) return false;
+      if (first === undefined || (await head(manifestKey(tenant, batch))) === undefined) return false;
       const found = await bounded(core, site.id, (signal) => site.journal.get(first.key, { signal }));
       const fileId = found === undefined ? undefined : (JSON.parse(utf8(found.bytes)) as { fileId?: string }).fileId;
-      return fileId !== undefined && (await head(fileContentKey(drillTenant, fileId))) !== undefined;
+      return fileId !== undefined && (await head(fileContentKey(tenant, fileId))) !== undefined;
     }),
   ).catch(() => [false]);
   return held.every(Boolean);
@@ -196,100 +197,4 @@ function filesOfBatch({ acceptance, publication }: BatchView): string[] {
     file === null ? [] : [outputKey(drillTenant, file.sha256)],
   );
   return [...input, ...metas, ...contents];
-}
-
-/** What both stores tell of a batch, each asked by itself. */
-export async function readEvidence(
-  core: TurnCore,
-  batch: string,
-  home: SiteId,
-  wasHeld: boolean | null,
-): Promise<BatchEvidence | undefined> {
-  const view = await viewBatch(core, drillTenant, batch);
-  if (view === undefined) return undefined;
-  const { acceptance } = view;
-  const published: BatchEvidence['published'] = {};
-  const files: BatchEvidence['files'] = {};
-  const placed = new Map<string, SiteId[]>();
-  for (const site of core.sites.values()) {
-    const told = await publishedAt(core, site, batch);
-    published[site.id] = told?.ids ?? null;
-    files[site.id] = told?.sha256 ?? null;
-    const keys = await bounded(core, site.id, (signal) =>
-      Array.fromAsync(listAll(site.journal, batchPrefix(drillTenant, batch), { signal })),
-    ).catch(() => []);
-    for (const { key } of keys) placed.set(key, [...(placed.get(key) ?? []), site.id]);
-  }
-  const rows: BatchEvidence['rows'] = [];
-  for (const [key, [site]] of placed) {
-    if (parseResultKey(key) === undefined) continue;
-    const found = await bounded(core, site!, (signal) => core.sites.get(site!)!.journal.get(key, { signal }));
-    const object = found === undefined ? undefined : parseResult(key, found.bytes);
-    if (object === undefined || 'fault' in object) continue;
-    const { header } = object;
-    for (const row of object.rows)
-      if (row.outcome !== 'retry')
-        rows.push({
-          customId: row.customId,
-          site: header.site,
-          epoch: header.epoch,
-          at: header.at,
-          tokens: row.outcome === 'answered' ? row.usage.inputTokens + row.usage.outputTokens : 0,
-          isError: row.outcome === 'failed' || row.status >= 400,
-          key,
-        });
-  }
-  const meta = await readFact(core, fileMetaSchema, fileMetaKey(drillTenant, acceptance.fileId));
-  return {
-    batch,
-    home,
-    acceptedAt: acceptance.at,
-    receipt: acceptance.receipt,
-    wasHeld,
-    accepted: meta !== undefined && 'fact' in meta ? await idsOf(core, meta.fact.contentKey) : [],
-    published,
-    files,
-    rows,
-    dispatches: (await readDispatches(core, view)).map(({ at, to, reason, epoch }) => ({ at, to, reason, epoch })),
-    unmirrored: [...placed]
-      .filter(([, sites]) => sites.length < core.sites.size)
-      .map(([key, only]) => ({ key: key.slice(batchPrefix(drillTenant, batch).length), only })),
-  };
-}
-
-async function publishedAt(
-  core: TurnCore,
-  site: Site,
-  batch: string,
-): Promise<{ ids: string[]; sha256: string } | undefined> {
-  const get = (key: string) => bounded(core, site.id, (signal) => site.journal.get(key, { signal }));
-  const found = await get(publicationKey(drillTenant, batch)).catch(() => undefined);
-  const parsed = found === undefined ? undefined : parseFact(publicationSchema, found.bytes);
-  if (parsed === undefined || 'fault' in parsed) return undefined;
-  const { output, errorFile }: Publication = parsed.fact;
-  const ids: string[] = [];
-  const hashes: string[] = [];
-  for (const file of [output, errorFile]) {
-    if (file === null) continue;
-    const content = await get(outputKey(drillTenant, file.sha256)).catch(() => undefined);
-    if (content === undefined) return undefined;
-    hashes.push(sha256(content.bytes));
-    ids.push(...customIds(content.bytes));
-  }
-  return { ids, sha256: sha256(hashes.join(' ')) };
-}
-
-/** From the first store that holds the input. */
-async function idsOf(core: TurnCore, key: string): Promise<string[]> {
-  for (const site of core.sites.values()) {
-    const found = await bounded(core, site.id, (signal) => site.journal.get(key, { signal })).catch(() => undefined);
-    if (found !== undefined) return customIds(found.bytes);
-  }
-  return [];
-}
-
-function customIds(bytes: Uint8Array): string[] {
-  return utf8(bytes)
-    .split('\n')
-    .flatMap((line) => (line === '' ? [] : [(JSON.parse(line) as { custom_id: string }).custom_id]));
 }

@@ -4,9 +4,10 @@ import { type ControlEntry, factBytes, factVersion } from '../journal/facts.ts';
 import { sha256 } from '../journal/json.ts';
 import { batchPrefix, controlKey, drillPrefix, drillTurnKey } from '../journal/keys.ts';
 import type { EpochMs } from '../units.ts';
-import { readEvidence } from './batches.ts';
+import { readEvidence } from './evidence.ts';
 import type { DrillEntry, DrillSample, DrillState, DrillTurn } from './facts.ts';
 import type { Drill } from './file.ts';
+import { concernsProduction, type ProductionEvidence, readProduction } from './production.ts';
 import type { DrillReport } from './report.ts';
 import { drillTenant } from './tenant.ts';
 import type { TurnCore } from './turns.ts';
@@ -15,6 +16,7 @@ import type { BatchEvidence, DrillVerdict } from './verdict.ts';
 /** What stands in the stores when a drill is judged. */
 export interface Evidence {
   batches: BatchEvidence[];
+  production: ProductionEvidence | undefined;
   /** Batches of the drill that no journal shows. */
   missing: string[];
   /** Control entries since the drill began, the one before it left out. */
@@ -24,14 +26,25 @@ export interface Evidence {
   hashes: { epoch: number; sha256: string }[];
 }
 
-/** Reads the drill's batches from the stores of both clouds, and the control log since it began. */
-export async function gatherEvidence(core: TurnCore, state: DrillState, control: ControlEntry): Promise<Evidence> {
-  const found: Evidence = { batches: [], missing: [], entries: [], changes: [], hashes: [] };
+/**
+ * Reads the drill's batches from the stores of both clouds, those of production that it concerned, and the control log
+ * since it began.
+ * @param onRead called before each object: it may take long, and the lease has to be renewed
+ */
+export async function gatherEvidence(
+  core: TurnCore,
+  drill: Drill,
+  state: DrillState,
+  control: ControlEntry,
+  onRead: () => Promise<void>,
+): Promise<Evidence> {
+  const found: Evidence = { batches: [], production: undefined, missing: [], entries: [], changes: [], hashes: [] };
   for (const { batch, home, wasHeld } of state.batches) {
-    const evidence = await readEvidence(core, batch, home, wasHeld);
+    const evidence = await readEvidence(core, { tenant: drillTenant, batch, home, wasHeld, onRead });
     if (evidence === undefined) found.missing.push(batch);
     else found.batches.push(evidence);
   }
+  if (concernsProduction(drill)) found.production = await readProduction(core, state, onRead);
   let previous: ControlEntry | undefined;
   for (let epoch = state.before.epoch; epoch <= control.epoch; epoch++) {
     const read = await readEntry(core, epoch);
@@ -45,6 +58,20 @@ export async function gatherEvidence(core: TurnCore, state: DrillState, control:
     previous = read.entry;
   }
   return found;
+}
+
+/** Of how much of production a verdict speaks. */
+export function productionWords({
+  known,
+  judged,
+  unfinished,
+  unread,
+}: NonNullable<DrillVerdict['production']>): string {
+  const rest = [
+    ...(unfinished === 0 ? [] : [`${unfinished} are not finished, or only just`]),
+    ...(unread === 0 ? [] : [`${unread} were left out: too many, too large, or not to be read`]),
+  ];
+  return [`${judged} of ${known} batches that were open or came were judged, too`, ...rest].join('; ');
 }
 
 /** What a run leaves behind. */

@@ -62,13 +62,13 @@ const weekdayOf = (at: EpochMs): Weekday => weekdays[(Math.floor(at / dayMs) + 3
 export function outsideWindows(
   { holdfast }: Pick<Drill, 'holdfast'>,
   now: EpochMs,
-): { rule: 'blocked-date' | 'blocked-window' | 'allowed-window'; sentence: string } | undefined {
+): { rule: 'blocked-date' | 'allowed-date' | 'blocked-window' | 'allowed-window'; sentence: string } | undefined {
   const date = new Date(now).toISOString().slice(0, 10);
-  const blocked = holdfast['blocked-dates'].find((range) => {
-    const [from, until = from] = range.split('/') as [string, string?];
-    return date >= from && date <= until;
-  });
+  const blocked = holdfast['blocked-dates'].find((range) => holdsDate(range, date));
   if (blocked !== undefined) return { rule: 'blocked-date', sentence: `${date} is blocked for drills (${blocked})` };
+  const dates = holdfast['allowed-dates'];
+  if (dates.length > 0 && !dates.some((range) => holdsDate(range, date)))
+    return { rule: 'allowed-date', sentence: `this drill is allowed on ${dates.join(', ')}; it is ${date}` };
   const closed = holdfast['blocked-windows'].find((window) => isIn(window, now));
   if (closed !== undefined)
     return { rule: 'blocked-window', sentence: `drills are blocked ${shown(closed)}; it is ${timeOf(now)} UTC` };
@@ -78,6 +78,11 @@ export function outsideWindows(
     rule: 'allowed-window',
     sentence: `this drill is allowed ${allowed.map(shown).join(' or ')}; it is ${weekdayOf(now)} ${timeOf(now)} UTC`,
   };
+}
+
+function holdsDate(range: string, date: string): boolean {
+  const [from, until = from] = range.split('/') as [string, string?];
+  return date >= from && date <= until;
 }
 
 /** A window that ends before it begins goes over midnight, and belongs to the day on which it begins. */

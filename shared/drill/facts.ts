@@ -112,6 +112,11 @@ export const stateSchema = z.object({
       wasHeld: z.boolean().nullable(),
     }),
   ),
+  /** Of production, open when it struck; of more than could be noted, `productionTotal` counts all. */
+  production: z
+    .array(z.object({ tenant: z.string(), batch: z.string().regex(batchIdPattern), wasHeld: z.boolean().nullable() }))
+    .default([]),
+  productionTotal: z.int().min(0).default(0),
   /** As it was found, and is to be left. */
   before: beforeSchema,
   checks: z.array(checkSchema),
@@ -119,6 +124,8 @@ export const stateSchema = z.object({
   detected: z.record(site, z.object({ at, says: text })),
   /** By epoch: when it was first seen in the journal of a survivor. */
   learned: z.record(z.string(), at),
+  /** By probe of the hypothesis: how long it did not hold in the method, from the fault on. */
+  unsteadyMs: z.record(z.string(), z.number()).default({}),
   /** When no line that was open at the fault was open any more. */
   clearedAt: at.nullable(),
   restoredAt: at.nullable(),

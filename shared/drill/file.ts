@@ -101,12 +101,15 @@ const actions = [
   func('weights', section({ weights: z.record(site, z.int().min(0).max(100)) })),
   /** Takes what a backup made before the drill would lack (the batches of the drill) out of one journal. */
   func('restore-backup', section({ site })),
+  /** Says of a store (of a site, or `witness`) that it is another one now: it votes again once it holds every register. */
+  func('replace-store', section({ store: site })),
 ] as const;
 
 const probes = [
   func('sites-healthy', none),
   func('health', section({ site })),
   func('causes', section({ site })),
+  func('canary', section({ site })),
   func('state', section({ site })),
   func('witness', none),
   func('frozen', none),
@@ -119,6 +122,7 @@ const probes = [
   func('moves', none),
   func('journals-equal', none),
   func('epoch-raised', none),
+  func('votes', section({ store: site })),
 ] as const;
 
 const range = z
@@ -164,6 +168,8 @@ const objectives = section({
   redrive: span(0, day).optional(),
   'first-result': span(0, day).optional(),
   'backlog-cleared': span(0, day).optional(),
+  /** So long the steady state may not hold in the method, from the first fault or command on. */
+  unsteady: span(0, day).optional(),
   'computed-twice': count.optional(),
   'computed-twice-tokens': count.optional(),
 });
@@ -218,13 +224,15 @@ const holdfast = section({
   'allowed-windows': z.array(window).default([]),
   'blocked-windows': z.array(window).default([]),
   'blocked-dates': z.array(date).default([]),
+  /** None: on any that is not blocked. */
+  'allowed-dates': z.array(date).default([]),
   schedule: schedule.optional(),
   /** If the runner is not heard for this long, whoever notices undoes the drill. No fault lives longer. */
   lease: span(5_000, 3_600_000).prefault('2m'),
   /** The drill is ended after this long. */
   limit: span(10_000, day).prefault('30m'),
-  /** What the clouds may take to be as before, once everything is undone. */
-  settle: span(0, day).prefault('15m'),
+  /** What the clouds may take to be as before; a site that was fenced returns in steps, a soak each. Longer fails the drill. */
+  settle: span(0, day).prefault('1h'),
 });
 
 const base = section({
@@ -266,6 +274,7 @@ const everyAction = [
   'uncordon',
   'weights',
   'restore-backup',
+  'replace-store',
 ] as const;
 /** Which of them a kind may do: `shadow` leaves production untouched, `switchover` loses and repeats nothing. */
 const allowedActions: Record<DrillKind, ReadonlySet<string>> = {
@@ -339,11 +348,18 @@ function beyondRadius(
     case 'failback':
     case 'struck':
       return wider(['func'], 'strikes a whole site');
+    case 'replace-store':
+      return wider(['func'], 'takes a vote from every decision for a while');
     case 'weights':
       return radius.scope === 'share' ? undefined : wider(['func'], 'strikes a share of all new batches');
     case 'fault': {
       const isOfModel = /\/model$/.test(provider.arguments.target) && provider.arguments.model === radius.model;
-      return radius.scope === 'model' && isOfModel ? undefined : wider(['arguments', 'target'], 'strikes everybody');
+      // Each call of a model is of some lines: a share of the calls is a share of the traffic.
+      const calls = /\/model$/.test(provider.arguments.target) ? (provider.arguments.share ?? 1) : 1;
+      const isOfShare = radius.scope === 'share' && 100 * calls <= (radius.share ?? 0);
+      return (radius.scope === 'model' && isOfModel) || isOfShare
+        ? undefined
+        : wider(['arguments', 'target'], 'strikes everybody');
     }
     case 'failover': {
       const { scope } = provider.arguments;

@@ -2,6 +2,7 @@ import { backlogAt, type Opinion, opinionOf } from '../control/opinion.ts';
 import type { ControlPolicy } from '../control/policy.ts';
 import type { SeenObservation } from '../health/types.ts';
 import type { ControlEntry } from '../journal/facts.ts';
+import { returningSite } from '../redrive/failback.ts';
 import type { EpochMs } from '../units.ts';
 import { outsideWindows } from './due.ts';
 import { showDuration } from './duration.ts';
@@ -15,6 +16,7 @@ export const drillRules = [
   'not-frozen',
   'one-drill-at-a-time',
   'blocked-date',
+  'allowed-date',
   'blocked-window',
   'allowed-window',
   'sites-known',
@@ -47,7 +49,7 @@ export interface DrillSight {
 /** Why a drill may not start now; none: it may. Pure. */
 export function objectionsToStart(
   drill: Drill,
-  { control, observations, policy }: DrillSight,
+  { control, past, observations, policy }: DrillSight,
   hasFaults: boolean,
   now: EpochMs,
 ): DrillObjection[] {
@@ -59,6 +61,12 @@ export function objectionsToStart(
   const away = Object.entries(control.sites).filter(([, { state }]) => state !== 'active');
   for (const [site, { state }] of away)
     objections.push({ rule: 'no-drill-in-incident', sentence: `this is no time for a drill: ${site} is ${state}` });
+  const returning = returningSite(control, past);
+  if (returning !== undefined && away.length === 0)
+    objections.push({
+      rule: 'no-drill-in-incident',
+      sentence: `this is no time for a drill: ${returning} is on its way back, at weight ${control.sites[returning]!.weight}`,
+    });
   for (const { site, health, causes } of opinions(control, observations, policy, now)) {
     if (health === 'healthy' || away.some(([id]) => id === site)) continue;
     const why = causes.length === 0 ? '' : ` (${causes.join(', ')})`;
@@ -89,8 +97,8 @@ export function sitesOf(drill: Drill): string[] {
     const given = provider.arguments as Record<string, unknown>;
     const target = typeof given.target === 'string' ? given.target.split('/')[0] : undefined;
     const weights = typeof given.weights === 'object' ? Object.keys(given.weights as object) : [];
-    const one = [given.site, given.home, given.from, given.to, target === 'witness' ? undefined : target];
-    return [...weights, ...one.filter((site) => typeof site === 'string')];
+    const one = [given.site, given.home, given.from, given.to, given.store, target];
+    return [...weights, ...one.filter((site) => typeof site === 'string' && site !== 'witness')] as string[];
   });
   return [...new Set([...named, ...(drill.holdfast.site === undefined ? [] : [drill.holdfast.site])])];
 }
@@ -117,11 +125,14 @@ export function endsDrill(
   if (foreign !== undefined)
     return { rule: 'operator-acted', sentence: `${foreign.actor} acted (epoch ${foreign.epoch}): ${foreign.reason}` };
   const victim = holdfast.kind === 'outage' ? holdfast.site : undefined;
-  const ill = opinions(control, observations, policy, now).find(({ site, isDown }) => isDown && site !== victim);
+  const ill = opinions(control, observations, policy, now).find(
+    ({ site, isDown, health }) =>
+      site !== victim && (isDown || (holdfast.kind !== 'outage' && health === 'degraded' && isActive(control, site))),
+  );
   if (ill !== undefined)
     return {
       rule: 'no-drill-in-incident',
-      sentence: `a real incident: ${ill.site} is down (${ill.causes.join(', ')}), which is not of this drill's making`,
+      sentence: `a real incident: ${ill.site} is ${ill.isDown ? 'down' : ill.health} (${ill.causes.join(', ')}), which is not of this drill's making`,
     };
   const taken = since.find(
     ({ actor, epoch, sites }) =>
@@ -144,6 +155,9 @@ export function endsDrill(
     };
   return undefined;
 }
+
+/** What a drill sent away itself is not looked at as closely. */
+const isActive = ({ sites }: ControlEntry, site: string) => sites[site]?.state === 'active';
 
 /** Of the oldest open batch of production, at one site or any. */
 export function backlogAgeMs(

@@ -1,5 +1,6 @@
 import type { ControlEntry } from '../journal/facts.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
+import { showDuration } from './duration.ts';
 import { type Check, checkSchema, type DrillPhase, type DrillState } from './facts.ts';
 import { type Drill, type DrillAction, type DrillProbe, isWithin, showTolerance } from './file.ts';
 import type { DrillObjection } from './incident.ts';
@@ -11,7 +12,7 @@ import type { Undo } from './undo.ts';
  *   before   nothing was done yet. Each probe of the steady-state hypothesis holds → method; one does not → judge.
  *   method   actions and probes, one after the other. Over, or ended early (`aborted`) → undo.
  *   undo     rollbacks, then faults, then what the control log still holds of the drill. All as before, or out of
- *            patience (`settle`) → after.
+ *            patience (`settle`) with what is not of its making → after. Its own traces it never gives up.
  *   after    the hypothesis again, until it holds or out of patience → judge.
  *   judge    the data are read, and the report is written → ended.
  *   ended    nothing is left of it.
@@ -26,8 +27,8 @@ export type DrillMove =
   | { kind: 'wait'; ms: DurationMs; why: string }
   /** The step is over. */
   | { kind: 'skip' }
-  /** `aborted`: before its time. */
-  | { kind: 'enter'; phase: DrillPhase; why: string; aborted?: DrillObjection }
+  /** `aborted`: before its time; `late`: after its time. */
+  | { kind: 'enter'; phase: DrillPhase; why: string; aborted?: DrillObjection; late?: Check }
   | { kind: 'judge' }
   | { kind: 'none' };
 
@@ -54,6 +55,8 @@ export function newDrillState(control: ControlEntry, now: EpochMs): DrillState {
     faultAt: null,
     faults: [],
     batches: [],
+    production: [],
+    productionTotal: 0,
     before: {
       epoch: control.epoch,
       sites: Object.fromEntries(
@@ -63,6 +66,7 @@ export function newDrillState(control: ControlEntry, now: EpochMs): DrillState {
     checks: [],
     detected: {},
     learned: {},
+    unsteadyMs: {},
     clearedAt: null,
     restoredAt: null,
   };
@@ -134,10 +138,28 @@ function undo(drill: Drill, state: DrillState, undo: Undo, now: EpochMs): DrillM
   // Nothing was done yet, so nothing needs to be rolled back.
   if (action !== undefined && state.faultAt !== null) return actionStep(state, action, 'rollbacks', now);
   if (state.faults.some(({ until }) => until > now)) return { kind: 'clear' };
-  if (undo.kind === 'done') return { kind: 'enter', phase: 'after', why: 'all is as before' };
-  if (now - state.phaseAt > drill.holdfast.settle)
-    return { kind: 'enter', phase: 'after', why: `not as before: ${undo.why}` };
+  const isLate = now - state.phaseAt > drill.holdfast.settle;
+  const leave = (why: string, value: string): DrillMove => ({
+    kind: 'enter',
+    phase: 'after',
+    why,
+    ...(isLate && { late: lateCheck(drill, value, now) }),
+  });
+  if (undo.kind === 'done') return leave('all is as before', showDuration(now - state.phaseAt));
+  if (isLate && undo.kind === 'wait' && !undo.isOwn) return leave(`not as before: ${undo.why}`, undo.why);
   return undo.kind === 'command' ? { kind: 'command', undo } : { kind: 'wait', ms: lookAgainMs, why: undo.why };
+}
+
+function lateCheck({ holdfast }: Drill, value: string, at: EpochMs): Check {
+  const wanted = `within ${showDuration(holdfast.settle)}`;
+  return checkSchema.parse({
+    when: 'after',
+    name: 'all is as before',
+    value: value.slice(0, 500),
+    wanted,
+    isOk: false,
+    at,
+  });
 }
 
 function after(drill: Drill, state: DrillState, now: EpochMs): DrillMove {
@@ -161,7 +183,13 @@ function overLimit(drill: Drill, { startedAt }: DrillState, now: EpochMs): Drill
 }
 
 /** The state in another phase: the only way from one to the next. */
-export function enterPhase(state: DrillState, phase: DrillPhase, now: EpochMs, aborted?: DrillObjection): DrillState {
+export function enterPhase(
+  state: DrillState,
+  phase: DrillPhase,
+  now: EpochMs,
+  aborted?: DrillObjection,
+  late?: Check,
+): DrillState {
   return {
     ...state,
     phase,
@@ -171,6 +199,7 @@ export function enterPhase(state: DrillState, phase: DrillPhase, now: EpochMs, a
     doneAt: null,
     ...(aborted !== undefined && state.aborted === null && { aborted }),
     ...(phase === 'after' && { restoredAt: now }),
+    ...(late !== undefined && { checks: [...state.checks, late] }),
   };
 }
 
@@ -203,4 +232,25 @@ export function afterProbe(
     when === 'after' && state.aborted === null ? Math.max(probe.within, drill.holdfast.settle) : probe.within;
   const isOver = isOk || now - state.stepAt >= patience;
   return { ...state, checks, ...(isOver && { doneAt: now }) };
+}
+
+type CheapProvider = Exclude<DrillProbe['provider'], { func: 'journals-equal' }>;
+
+/** Notes for how long the hypothesis did not hold while the method ran: `passedMs` went by since the look before. */
+export function noteUnsteady(
+  drill: Drill,
+  state: DrillState,
+  ask: (provider: CheapProvider) => Check['value'],
+  passedMs: DurationMs,
+): DrillState {
+  if (state.phase !== 'method' || state.faultAt === null) return state;
+  const unsteadyMs = { ...state.unsteadyMs };
+  for (const probe of drill['steady-state-hypothesis'].probes) {
+    // Takes a pass over both journals to be told, and is not asked in each look.
+    if (probe.provider.func === 'journals-equal') continue;
+    const value = ask(probe.provider);
+    const holds = value === null ? probe.tolerance === undefined : isWithin(value, probe.tolerance);
+    unsteadyMs[probe.name] = (unsteadyMs[probe.name] ?? 0) + (holds ? 0 : passedMs);
+  }
+  return { ...state, unsteadyMs };
 }

@@ -1,4 +1,5 @@
 import { isWitnessSeen, opinionOf } from '../control/opinion.ts';
+import { heard, type Reading } from '../health/types.ts';
 import type { EpochMs } from '../units.ts';
 import type { BatchProgress } from './batches.ts';
 import type { DrillState, DrillStop } from './facts.ts';
@@ -29,6 +30,8 @@ export function probeValue(
       return opinion(provider.arguments.site).health;
     case 'causes':
       return opinion(provider.arguments.site).causes.join(' ');
+    case 'canary':
+      return canaryAt(provider.arguments.site, observations);
     case 'state':
       return control.sites[provider.arguments.site]?.state ?? null;
     case 'witness':
@@ -49,7 +52,18 @@ export function probeValue(
       return errorShare;
     case 'moves':
       return control.moves.length;
+    case 'votes': {
+      const voter = control.voters.find(({ store }) => store === provider.arguments.store);
+      return voter !== undefined && voter.joining !== true;
+    }
     case 'epoch-raised':
       return control.epoch > state.before.epoch;
   }
+}
+
+/** How the last canary of a site went, as whoever saw it last says; `null` where nobody sends any there. */
+function canaryAt(site: string, observations: DrillSight['observations']): Reading['outcome'] | null {
+  const readings = heard(observations).flatMap(({ observation }) => observation.readings ?? []);
+  const own = readings.filter((one) => one.signal === 'canary' && one.site === site);
+  return own.toSorted((a, b) => b.at - a.at)[0]?.outcome ?? null;
 }

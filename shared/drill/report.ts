@@ -34,6 +34,10 @@ export const drillReportSchema = z.object({
     outcome: z.enum(['passed', 'failed', 'aborted']),
     reasons: z.array(z.string()),
     accepted: z.int(),
+    production: z
+      .object({ known: z.int(), judged: z.int(), unfinished: z.int(), unread: z.int() })
+      .nullable()
+      .default(null),
     lost: ids,
     publishedTwice: ids,
     computedTwice: z.object({ lines: z.int(), tokens: z.int() }),

@@ -1,29 +1,15 @@
-import { type ControlCommand, describeChange } from '../control/commands.ts';
-import { execute } from '../control/execute.ts';
-import { readPast } from '../control/history.ts';
-import { learnControl, readEntry } from '../control/log.ts';
-import { opinionOf } from '../control/opinion.ts';
-import { planCommand } from '../control/plan.ts';
-import { controlPolicy } from '../control/policy.ts';
-import { type RuleName, situationOf } from '../control/rules.ts';
+import type { ControlCommand } from '../control/commands.ts';
+import type { RuleName } from '../control/rules.ts';
 import { codeOf, SiteUnavailableError } from '../errors.ts';
 import type { CanaryJob } from '../health/canary-batch.ts';
-import { readObservations, type SeenBefore } from '../health/observation.ts';
 import { type ControlEntry, factBytes } from '../journal/facts.ts';
 import { sha256 } from '../journal/json.ts';
 import { drillReportKey } from '../journal/keys.ts';
 import type { SiteId } from '../ports/site.ts';
-import { convergeJournals, convergeNow } from '../redrive/converge.ts';
-import type { DurationMs, EpochMs } from '../units.ts';
-import {
-  type BatchProgress,
-  forgetBatches,
-  isHeldElsewhere,
-  isLearnedElsewhere,
-  progressOf,
-  submitBatch,
-} from './batches.ts';
-import { commandsOf, plannedCommands } from './commands.ts';
+import { convergeNow } from '../redrive/converge.ts';
+import type { EpochMs } from '../units.ts';
+import { forgetBatches, submitBatch } from './batches.ts';
+import { beyondShare, commandsOf } from './commands.ts';
 import { gatherEvidence, reportOf } from './conclude.ts';
 import { showDuration } from './duration.ts';
 import type { DrillEntry, DrillPage, DrillSample, DrillState, DrillTurn } from './facts.ts';
@@ -32,12 +18,14 @@ import { type DrillObjection, endsDrill } from './incident.ts';
 import { afterProbe, type DrillMove, enterPhase, newDrillState, nextDrillMove, nextStep } from './machine.ts';
 import { DrillPages } from './pages.ts';
 import { probeValue, type Sight } from './probes.ts';
-import { readStops } from './read.ts';
 import type { DrillReport } from './report.ts';
-import { drillActor } from './tenant.ts';
+import { sendCommand } from './send.ts';
+import { struckState } from './strike.ts';
+import { onPaper } from './tabletop.ts';
 import type { TurnCore } from './turns.ts';
 import { undoOf } from './undo.ts';
 import { judgeDrill } from './verdict.ts';
+import { DrillWatch } from './watch.ts';
 
 /** Something that breaks clouds for a while: the local clouds' own, or a test's. Each fault ends by itself. */
 export interface FaultInjector {
@@ -63,12 +51,6 @@ export interface DrillDeps {
 /** How a runner left a drill: ended; over its time, to be gone on with; or it was no longer its own. */
 export type DrillEnd = { status: 'ended'; report: DrillReport; sha256: string } | { status: 'paused' | 'lost-lease' };
 
-/** Shortest pause between two samples; of a drill that may take long there are not more than `samplesMax`. */
-const sampleEveryMs: DurationMs = 1_000;
-const samplesMax = 2_000;
-/** How often a command that others overtook is tried again. */
-const triesMax = 5;
-
 /**
  * One runner of one drill. Everything it knows stands in pages below `drills/<id>/`, so that another can go on: each
  * page renews the lease, and is written before anything is done for as long as the lease lasts.
@@ -79,12 +61,11 @@ export class DrillRun {
   state: DrillState;
   readonly #core: TurnCore;
   readonly #deps: DrillDeps;
-  readonly #seen: SeenBefore = new Map();
+  readonly #watch: DrillWatch;
   readonly #pages: DrillPages;
-  #progress = new Map<string, BatchProgress>();
-  #toldEpoch: number;
   #toldWhy = '';
-  readonly #toldHealth = new Map<SiteId, string>();
+  /** When the step began that was acted upon last. */
+  #actedAt: EpochMs | undefined;
 
   constructor(core: TurnCore, deps: DrillDeps, turn: DrillTurn, drill: Drill, pages: readonly DrillPage[]) {
     const last = pages.at(-1);
@@ -94,7 +75,11 @@ export class DrillRun {
     this.drill = drill;
     this.state = last?.state ?? { ...newDrillState(emptyControl, turn.at), before: turn.before };
     this.#pages = new DrillPages(core, turn, { lease: drill.holdfast.lease, runner: deps.runner, pages });
-    this.#toldEpoch = Math.max(turn.before.epoch, ...Object.keys(this.state.learned).map(Number));
+    const told = {
+      epoch: Math.max(turn.before.epoch, ...Object.keys(this.state.learned).map(Number)),
+      sampledAt: this.#pages.samples.at(-1)?.at ?? Number.NEGATIVE_INFINITY,
+    };
+    this.#watch = new DrillWatch(core, turn, drill, told, (kind, text, at) => this.#say(kind, text, at));
   }
 
   get id(): string {
@@ -139,7 +124,12 @@ export class DrillRun {
         await this.#write();
         return { status: 'paused' };
       }
-      const sight = await this.#look();
+      const { sight, state, sample } = await this.#watch.look(this.state);
+      this.state = state;
+      if (sample !== undefined) {
+        this.#pages.add(sample);
+        this.#deps.onSample?.(sample, state);
+      }
       const wish = options.stop?.();
       const stopped: DrillObjection | undefined =
         wish === undefined || this.state.aborted !== null ? undefined : { rule: 'stopped', sentence: wish };
@@ -154,98 +144,19 @@ export class DrillRun {
     }
   }
 
-  /** What is seen now: the control log, the observers, the drill's own batches. */
-  async #look(): Promise<Sight> {
-    const core = this.#core;
-    const now = core.clock.now();
-    const [control, observations, stops] = await Promise.all([
-      learnControl(core).catch(() => core.control.current()),
-      readObservations(core, this.#seen),
-      readStops(core, this.id),
-    ]);
-    const past = await readPast(core, control, { whole: true });
-    const policy = controlPolicy(core);
-    await this.#follow(control, now);
-    for (const { batch, lines } of this.state.batches) {
-      if (this.#progress.get(batch)?.hasEnded === true) continue;
-      const progress = await progressOf(core, batch, lines).catch(() => undefined);
-      if (progress !== undefined) this.#progress.set(batch, progress);
-    }
-    const progress = [...this.#progress.values()];
-    const failed = progress.reduce((sum, one) => sum + one.failed, 0);
-    const ended = progress.filter(({ hasEnded }) => hasEnded).reduce((sum, { lines }) => sum + lines, 0);
-    const errorShare = ended === 0 ? 0 : failed / ended;
-    const sight: Sight = { control, past, observations, policy, stops, errorShare, progress, now };
-    this.#note(sight);
-    return sight;
-  }
-
-  /** Tells of new control entries, and notes when the survivors hold them. */
-  async #follow(control: ControlEntry, now: EpochMs): Promise<void> {
-    const victim = this.drill.holdfast.site;
-    const learned = { ...this.state.learned };
-    for (let epoch = this.state.before.epoch + 1; epoch <= control.epoch; epoch++)
-      if (learned[epoch] === undefined && (await isLearnedElsewhere(this.#core, epoch, victim))) learned[epoch] = now;
-    this.state = { ...this.state, learned };
-    if (control.epoch <= this.#toldEpoch) return;
-    for (let epoch = this.#toldEpoch + 1; epoch <= control.epoch; epoch++) {
-      const [entry, previous] = await Promise.all([readEntry(this.#core, epoch), readEntry(this.#core, epoch - 1)]);
-      if (entry === undefined || previous === undefined) continue;
-      const changes = describeChange(previous.entry, entry.entry).join(', ');
-      this.#say('control', `epoch ${epoch}, ${entry.entry.actor}: ${changes} (${entry.entry.reason})`, entry.entry.at);
-    }
-    this.#toldEpoch = control.epoch;
-  }
-
-  /** Verdicts that changed, the moment of detection, of the cleared backlog, and a sample now and then. */
-  #note({ control, observations, policy, progress, now }: Sight): void {
-    const detected = { ...this.state.detected };
-    const sites: DrillSample['sites'] = {};
-    for (const [site, { state, weight }] of Object.entries(control.sites)) {
-      const opinion = opinionOf(site, observations, policy.profile, now);
-      const backlog = observations.find(({ observation }) => observation.home === site)?.observation.backlog ?? [];
-      const rows = backlog.filter((row) => row.site === site);
-      sites[site] = {
-        state,
-        weight,
-        health: opinion.health,
-        openLines: rows.reduce((sum, { openLines }) => sum + openLines, 0),
-        oldestMs: Math.max(0, ...rows.map(({ oldestMs }) => oldestMs)),
-      };
-      const says = [opinion.health, ...opinion.causes].join(' ');
-      if (this.#toldHealth.get(site) !== says) this.#say('verdict', `${site}: ${says}`);
-      this.#toldHealth.set(site, says);
-      const { faultAt } = this.state;
-      const word = opinion.words.find(({ place, verdict }) => place !== site && verdict.health !== 'healthy');
-      if (faultAt !== null && detected[site] === undefined && word !== undefined && this.state.phase === 'method')
-        detected[site] = {
-          at: Math.max(faultAt, word.verdict.since),
-          says: `${word.observer}: ${word.verdict.health} (${word.verdict.causes.join(', ')})`,
-        };
-    }
-    const open = progress.reduce((sum, one) => sum + one.open, 0);
-    const isCleared = this.state.faultAt !== null && this.state.clearedAt === null && open === 0 && progress.length > 0;
-    this.state = { ...this.state, detected, ...(isCleared && { clearedAt: now }) };
-    const lastAt = this.#pages.samples.at(-1)?.at ?? Number.NEGATIVE_INFINITY;
-    if (now - lastAt < Math.max(sampleEveryMs, this.drill.holdfast.limit / samplesMax)) return;
-    const answered: DrillSample['answered'] = {};
-    for (const one of progress)
-      for (const [site, lines] of Object.entries(one.answered)) answered[site] = (answered[site] ?? 0) + lines;
-    const sample = { at: now, epoch: control.epoch, sites, open, answered };
-    this.#pages.add(sample);
-    this.#deps.onSample?.(sample, this.state);
-  }
-
   async #make(move: DrillMove, sight: Sight): Promise<void> {
     const { clock } = this.#core;
     switch (move.kind) {
       case 'wait':
+        // A return takes its time: whoever looks on is told what for.
+        if (this.state.phase === 'undo' && this.#toldWhy !== move.why) this.#say('note', `waits: ${move.why}`);
+        if (this.state.phase === 'undo') this.#toldWhy = move.why;
         return clock.sleep(move.ms);
       case 'skip':
         this.state = nextStep(this.state, clock.now());
         return;
       case 'enter': {
-        this.state = enterPhase(this.state, move.phase, clock.now(), move.aborted);
+        this.state = enterPhase(this.state, move.phase, clock.now(), move.aborted, move.late);
         if (move.phase === 'undo' && move.aborted === undefined && this.state.aborted === null)
           this.#say('phase', 'undo');
         else this.#say('phase', `${move.phase}: ${move.aborted ? `${move.aborted.rule}: ` : ''}${move.why}`);
@@ -280,8 +191,10 @@ export class DrillRun {
     const { clock } = this.#core;
     const { provider, name } = action;
     if (this.drill.holdfast.kind === 'tabletop') return this.#plan(action, sight);
-    // Long enough for the effect to be known before the lease ends.
-    await this.#write();
+    // Long enough for the effect to be known before the lease ends. What waits and is tried again needs no page each time.
+    const isNew = this.#actedAt !== this.state.stepAt;
+    this.#actedAt = this.state.stepAt;
+    if (isNew || this.#pages.isAging) await this.#write();
     try {
       switch (provider.func) {
         case 'submit':
@@ -344,31 +257,24 @@ export class DrillRun {
     this.#say('action', `${what} for ${showDuration(fault.ttl)} (${id})`);
   }
 
-  /** The first fault or command: from here on everything is measured. */
   async #strike(site: SiteId | undefined): Promise<void> {
-    if (this.state.faultAt !== null) return;
-    const faultAt = this.#core.clock.now();
-    const lost = this.drill.holdfast.site ?? site;
-    const batches = await Promise.all(
-      this.state.batches.map(async (one) => ({
-        ...one,
-        wasHeld: lost === undefined ? null : await isHeldElsewhere(this.#core, one.batch, lost),
-      })),
-    );
-    this.state = { ...this.state, faultAt, batches };
+    this.state = await struckState(this.#core, this.drill, this.state, site);
   }
 
   /** @returns false while a graceful failover waits for its site to finish */
   async #command(action: DrillAction, sight: Sight): Promise<boolean> {
     const { provider, name } = action;
-    const commands = commandsOf(provider, this.state);
+    const commands = commandsOf(provider, this.state, this.id);
+    const beyond = beyondShare(provider, this.drill, sight.control);
+    if (beyond !== undefined) throw new Error(beyond);
     const from = provider.func === 'failover' ? provider.arguments.from : undefined;
-    await this.#strike(from ?? ('site' in provider.arguments ? provider.arguments.site : undefined));
+    const { site, store } = provider.arguments as { site?: string; store?: string };
+    await this.#strike(from ?? site ?? store);
     for (const [i, command] of commands.entries()) {
       const isGraceful = command.kind === 'failover' && command.mode === 'graceful' && command.scope.kind === 'all';
       const state = isGraceful ? sight.control.sites[command.from]?.state : '';
       // Production's backlog leaves the drill's batches out, so the rule \`drained\` does not wait for them.
-      if (isGraceful && state === 'cordoned' && this.#openAt(command.from) > 0) return false;
+      if (isGraceful && state === 'cordoned' && this.#watch.openAt(command.from, this.state) > 0) return false;
       const operation = `${this.state.phase} ${this.state.step} ${i} ${state}`;
       const rule = provider.func === 'failover' ? provider.arguments['refused-by'] : undefined;
       if (rule !== undefined) {
@@ -393,71 +299,14 @@ export class DrillRun {
     this.#say('note', `refused, as it has to be: ${said}`);
   }
 
-  #openAt(site: SiteId): number {
-    const own = this.state.batches.filter(({ home }) => home === site);
-    return own.reduce((sum, { batch, lines }) => sum + (this.#progress.get(batch)?.open ?? lines), 0);
+  #send(command: ControlCommand, operation: string, reason: string, force: readonly RuleName[] = []) {
+    return sendCommand(this.#core, this.#watch.seen, { drill: this.id, command, operation, reason, force });
   }
 
-  /** Sends one command, again where others were faster. @throws Error where rules forbid it */
-  async #send(
-    command: ControlCommand,
-    operation: string,
-    reason: string,
-    force: readonly RuleName[] = [],
-  ): Promise<'done' | 'waiting'> {
-    const core = this.#core;
-    for (let tries = 1; ; tries++) {
-      const outcome = await execute(core, command, {
-        operationId: sha256(`drill ${this.id} ${operation}`).slice(0, 32),
-        actor: drillActor(this.id),
-        reason,
-        force,
-        observations: await readObservations(core, this.#seen),
-        isConverged: () => convergeJournals(core),
-      });
-      switch (outcome.status) {
-        case 'done':
-        case 'replayed':
-        case 'unchanged':
-        case 'planned':
-          return 'done';
-        case 'refused':
-          if (outcome.objections.every(({ rule }) => rule === 'drained')) return 'waiting';
-          throw new Error(outcome.objections.map(({ rule, sentence }) => `${rule}: ${sentence}`).join('; '));
-        case 'impossible':
-          throw new Error(outcome.sentence);
-        default:
-          if (tries >= triesMax) throw new Error(`nothing was decided (${outcome.status})`);
-          await core.clock.sleep(1_000 * core.random());
-      }
-    }
-  }
-
-  /** What a tabletop drill does in place of an action: the plan and the rules, and no effect. */
-  #plan({ provider, name }: DrillAction, { control, past, observations, policy, now }: Sight): void {
-    const situation = situationOf({ control, past, observations, policy, now, actor: drillActor(this.id) });
-    const plans = plannedCommands(provider, this.drill, control).map((command) => planCommand(command, situation));
-    const objections = plans.flatMap((plan) =>
-      plan.impossible === undefined
-        ? plan.objections.filter(({ rule }) => rule !== 'drained').map(({ rule, sentence }) => `${rule}: ${sentence}`)
-        : [plan.impossible],
-    );
-    const moving = plans.flatMap((plan) => plan.moving).map(({ model, openLines }) => `${openLines} lines of ${model}`);
-    const changes = plans.flatMap((plan) => plan.changes);
-    const told = [...changes, ...(moving.length === 0 ? [] : [`would move ${moving.join(', ')}`])].join(', ');
-    this.#say(
-      'action',
-      `${name}: planned; ${told || 'no control entry'}${objections.map((one) => `; ${one}`).join('')}`,
-    );
-    const check = {
-      when: 'during' as const,
-      name: `${name}: objections`,
-      value: objections.join('; ').slice(0, 500) || 'none',
-      wanted: 'none',
-      isOk: objections.length === 0,
-      at: now,
-    };
-    this.state = { ...this.state, doneAt: now, checks: [...this.state.checks, check] };
+  async #plan(action: DrillAction, sight: Sight): Promise<void> {
+    const { told, checks } = await onPaper(this.#core, this.turn, this.drill, action, sight);
+    this.#say('action', `${action.name}: ${told}`);
+    this.state = { ...this.state, doneAt: sight.now, checks: [...this.state.checks, ...checks] };
   }
 
   async #clear(): Promise<void> {
@@ -496,7 +345,9 @@ export class DrillRun {
   async #judge({ control }: Sight): Promise<DrillEnd> {
     const core = this.#core;
     const now = core.clock.now();
-    const found = await gatherEvidence(core, this.state, control);
+    const found = await gatherEvidence(core, this.drill, this.state, control, async () => {
+      if (this.#pages.isAging) await this.#write();
+    });
     for (const batch of found.missing) this.#say('note', `${batch} is in no journal`);
     const verdict = judgeDrill(this.drill, this.state, found);
     this.state = enterPhase(this.state, 'ended', now);

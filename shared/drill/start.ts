@@ -49,7 +49,12 @@ export async function startDrill(core: TurnCore, deps: DrillDeps, order: DrillOr
   const last = await lastDrill(core, turns);
   const [control, observations] = await Promise.all([learnControl(core), readObservations(core)]);
   const now = Math.floor(core.clock.now());
-  const sight = { control, past: await readPast(core, control), observations, policy: controlPolicy(core) };
+  const sight = {
+    control,
+    past: await readPast(core, control, { whole: true }),
+    observations,
+    policy: controlPolicy(core),
+  };
   const objections = objectionsToStart(drill, sight, deps.faults !== undefined, now);
   if (last !== undefined && last.report === undefined) objections.unshift(busy(last.turn));
   for (const step of drill.method)

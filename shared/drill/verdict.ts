@@ -4,6 +4,7 @@ import type { DurationMs, EpochMs } from '../units.ts';
 import { showDuration } from './duration.ts';
 import type { Check, DrillState } from './facts.ts';
 import type { Drill, Objectives } from './file.ts';
+import type { ProductionEvidence } from './production.ts';
 
 /** One batch, as the stores of both clouds tell it at the end. Sets, not counts. */
 export interface BatchEvidence {
@@ -15,6 +16,8 @@ export interface BatchEvidence {
   wasHeld: boolean | null;
   /** `custom_id` of every line that was accepted. */
   accepted: string[];
+  /** False where no store holds the input any more: then nothing can be held against it. */
+  isInputRead: boolean;
   /** By site: `custom_id` of each line of the published files, in their order; `null` where none is readable there. */
   published: Record<SiteId, string[] | null>;
   /** SHA-256 of the published files, by site. */
@@ -28,6 +31,8 @@ export interface BatchEvidence {
 
 export interface DrillEvidence {
   batches: BatchEvidence[];
+  /** Where the drill struck everybody; else `undefined`. */
+  production: ProductionEvidence | undefined;
   /** Entries of the control log since the drill began, first to last. */
   entries: ControlEntry[];
 }
@@ -62,7 +67,10 @@ export interface DrillVerdict {
   outcome: 'passed' | 'failed' | 'aborted';
   /** Why it did not pass, in words; empty where it did. */
   reasons: string[];
+  /** Lines, those of production that were judged among them. */
   accepted: number;
+  /** Batches of production: those it concerned, and how many of them could be judged; `null` where it concerned none. */
+  production: { known: number; judged: number; unfinished: number; unread: number } | null;
   lost: string[];
   publishedTwice: string[];
   computedTwice: { lines: number; tokens: number };
@@ -78,7 +86,8 @@ const shownMax = 10;
  * met. Pure.
  */
 export function judgeDrill(drill: Drill, state: DrillState, evidence: DrillEvidence): DrillVerdict {
-  const { batches } = evidence;
+  const { production } = evidence;
+  const batches = [...evidence.batches, ...(production?.batches ?? [])];
   const lost: string[] = [];
   const publishedTwice: string[] = [];
   const strange: string[] = [];
@@ -110,7 +119,7 @@ export function judgeDrill(drill: Drill, state: DrillState, evidence: DrillEvide
   const rpoMs = rpoOf(state, batches);
   const recovery = recoveryOf(drill, state, evidence);
   const data = { lost, publishedTwice, strange, differing, unmirrored, lines, tokens, rpoMs, recovery };
-  const objectives = judgeObjectives(drill, data, batches.length > 0);
+  const objectives = [...judgeObjectives(drill, data, batches.length > 0), ...judgeUnsteady(drill, state)];
   const reasons = [
     ...(state.aborted === null ? [] : [`${state.aborted.rule}: ${state.aborted.sentence}`]),
     ...objectives.filter(({ isMet }) => !isMet).map(reasonOf),
@@ -122,6 +131,7 @@ export function judgeDrill(drill: Drill, state: DrillState, evidence: DrillEvide
     outcome,
     reasons,
     accepted,
+    production: production === undefined ? null : { ...countsOf(production), judged: production.batches.length },
     lost,
     publishedTwice,
     computedTwice: { lines, tokens },
@@ -130,6 +140,8 @@ export function judgeDrill(drill: Drill, state: DrillState, evidence: DrillEvide
     objectives,
   };
 }
+
+const countsOf = ({ known, unfinished, unread }: ProductionEvidence) => ({ known, unfinished, unread });
 
 interface Measured {
   lost: string[];
@@ -188,6 +200,18 @@ function judgeObjectives({ holdfast: { objectives, kind } }: Drill, data: Measur
       ? []
       : [atMost('computed-twice-tokens', objectives['computed-twice-tokens'], data.tokens)]),
   ];
+}
+
+/** The steady state while the method ran: told for each probe, and an objective where the file says so. */
+function judgeUnsteady({ holdfast: { objectives } }: Drill, { unsteadyMs }: DrillState): Judged[] {
+  const most = objectives.unsteady;
+  return Object.entries(unsteadyMs).map(([probe, ms]) => ({
+    name: `steady state during: ${probe} did not hold for`,
+    wanted: most === undefined ? 'anything' : `≤ ${showDuration(most)}`,
+    measured: showDuration(ms),
+    isMet: most === undefined || ms <= most,
+    evidence: [],
+  }));
 }
 
 function reasonOf({ name, wanted, measured, evidence }: Judged): string {

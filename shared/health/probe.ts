@@ -6,7 +6,7 @@ import { canarySlotKey, probeKey } from '../journal/keys.ts';
 import { withDeadline } from '../ports/deadline.ts';
 import type { CallOptions, StateStore, StoredObject } from '../ports/object-store.ts';
 import type { QueueDepth } from '../ports/queue.ts';
-import type { Site, SiteId } from '../ports/site.ts';
+import type { Site, SiteId, Stores } from '../ports/site.ts';
 import type { DurationMs } from '../units.ts';
 import type { Reading, Signal } from './types.ts';
 
@@ -183,8 +183,16 @@ function credentialsOf(services: readonly Look[][]): Look {
   return { at, outcome: isAnswered ? 'ok' : 'unknown' };
 }
 
-/** Each call has a bound of its own: three that take their time prove a busy store, and not one that is down. */
-async function writeReadDelete(core: LookCore, { id, state }: Site, key: string, uuid: string): Promise<void> {
+/**
+ * Each call has a bound of its own: three that take their time prove a busy store, and not one that is down.
+ * @throws what the first call that fails throws
+ */
+export async function writeReadDelete(
+  core: LookCore,
+  { id, state }: Pick<Stores, 'id' | 'state'>,
+  key: string,
+  uuid: string,
+): Promise<void> {
   const run = <T>(call: (store: StateStore, options: CallOptions) => Promise<T>) =>
     inTime(core, id, (signal) => call(state, { signal }));
   const body = Buffer.from(uuid);

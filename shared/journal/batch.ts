@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { TransientError } from '../errors.ts';
+import { SiteUnavailableError, TransientError } from '../errors.ts';
 import type { SiteId } from '../ports/site.ts';
 import {
   type Acceptance,
@@ -73,6 +73,34 @@ export interface BatchView {
  * @throws TransientError `fact_unknown` where what decides is of a version that this process does not know (I15)
  */
 export async function viewBatch(core: JournalCore, tenant: string, batch: string): Promise<BatchView | undefined> {
+  return (await lookAtBatch(core, tenant, batch)).view;
+}
+
+/**
+ * As `viewBatch`, for whoever forgets what is no batch: where a store did not answer, nobody can say that it never was
+ * accepted. A batch that one cloud alone holds is unknown to the other one while the link is bad.
+ * @throws SiteUnavailableError `batch_unseen`: look again later
+ */
+export async function viewBatchOrWait(
+  core: JournalCore,
+  tenant: string,
+  batch: string,
+): Promise<BatchView | undefined> {
+  const { view, unseen } = await lookAtBatch(core, tenant, batch);
+  if (view === undefined && unseen.length > 0)
+    throw new SiteUnavailableError(
+      'batch_unseen',
+      `${batch} is not here, and ${unseen.join(' and ')} did not answer`,
+      'journal',
+    );
+  return view;
+}
+
+async function lookAtBatch(
+  core: JournalCore,
+  tenant: string,
+  batch: string,
+): Promise<{ view: BatchView | undefined; unseen: string[] }> {
   const { keys, unseen } = await listEverywhere(core, batchPrefix(tenant, batch));
   const under = (prefix: string) => keys.filter(({ key }) => key.startsWith(prefix)).map(({ key }) => key);
   const at = { tenant, batch };
@@ -89,8 +117,8 @@ export async function viewBatch(core: JournalCore, tenant: string, batch: string
         ? readOf(core, at, publicationSchema, soloKeys[0]!)
         : undefined,
   ]);
-  if (acceptance === undefined || manifest === undefined) return undefined;
-  return {
+  if (acceptance === undefined || manifest === undefined) return { view: undefined, unseen };
+  const view = {
     tenant,
     batch,
     keys,
@@ -106,6 +134,7 @@ export async function viewBatch(core: JournalCore, tenant: string, batch: string
     isSolo: !hasPublication && publication !== undefined,
     soloKeys,
   };
+  return { view, unseen };
 }
 
 /** The moment after which unfinished lines expire. */

@@ -1,3 +1,4 @@
+import { productionWords } from '../drill/conclude.ts';
 import { showDuration } from '../drill/duration.ts';
 import type { DrillReport } from '../drill/report.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
@@ -143,6 +144,7 @@ const own = `
 .verdict.passed { background: var(--good); } .verdict.failed { background: var(--bad); } .verdict.aborted { background: var(--warn); }
 td, thead th { overflow-wrap: break-word; text-align: left; } .met { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
 code { font-size: 0.86rem; overflow-wrap: anywhere; }
+@media (max-width: 700px) { figure { overflow-x: auto; } figure svg { min-width: 640px; } }
 `;
 
 function tiles({ verdict }: DrillReport): Html {
@@ -162,6 +164,7 @@ ${tile(showDuration(rpoMs), 'RPO: accepted work that the survivor did not hold')
 ${tile(`${lost.length} / ${publishedTwice.length}`, `lost / published twice, of ${verdict.accepted} lines`)}
 ${tile(String(computedTwice.lines), `lines computed twice, ${computedTwice.tokens} tokens`)}
 </div>
+${verdict.production === null ? '' : html`<p>Production: ${productionWords(verdict.production)}.</p>`}
 <p>${parts.map(([name, ms], i) => html`${i === 0 ? '' : ' → '}${name} <b>${shown(ms)}</b>`)} <span class="dim">after the fault</span></p>`;
 }
 

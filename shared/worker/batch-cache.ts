@@ -1,5 +1,5 @@
 import type { Core } from '../core.ts';
-import { type BatchView, viewBatch } from '../journal/batch.ts';
+import { type BatchView, viewBatchOrWait } from '../journal/batch.ts';
 import type { EpochMs } from '../units.ts';
 
 /** What a worker needs to know of a batch besides its own lines. */
@@ -24,7 +24,7 @@ export function watchBatch(core: Core, tenant: string, batch: string): Promise<W
   const now = core.clock.now();
   const known = cache.get(batch);
   if (known !== undefined && now - known.at < watchMs) return known.view;
-  const view = viewBatch(core, tenant, batch).then((found) =>
+  const view = viewBatchOrWait(core, tenant, batch).then((found) =>
     found === undefined
       ? undefined
       : {

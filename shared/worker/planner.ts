@@ -1,6 +1,6 @@
 import type { Core } from '../core.ts';
 import { SiteUnavailableError, TransientError } from '../errors.ts';
-import { type BatchView, readDispatches, viewBatch } from '../journal/batch.ts';
+import { type BatchView, readDispatches, viewBatchOrWait } from '../journal/batch.ts';
 import { factBytes, type Plan } from '../journal/facts.ts';
 import { sha256 } from '../journal/json.ts';
 import { fileContentKey, planKey } from '../journal/keys.ts';
@@ -19,7 +19,7 @@ export type PlanOutcome = 'dispatched' | 'left-to-owner' | 'waiting' | 'refused'
  * @throws SiteUnavailableError, TransientError to be tried again; what was done by then stays and is taken up
  */
 export async function planBatch(core: Core, tenant: string, batch: string): Promise<PlanOutcome> {
-  const view = await viewBatch(core, tenant, batch);
+  const view = await viewBatchOrWait(core, tenant, batch);
   if (view === undefined || view.publication !== undefined || view.dispatchKeys.length > 0) return 'nothing-to-do';
   const plan = view.plan ?? (await makePlan(core, view));
   if (plan.errors.length > 0) return 'refused';

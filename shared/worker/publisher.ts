@@ -3,7 +3,7 @@ import { acceptedHere, soloRule } from '../control/solo.ts';
 import { reportSuperseded } from '../control/superseded.ts';
 import { type Core, ownSite } from '../core.ts';
 import { codeOf, SiteUnavailableError } from '../errors.ts';
-import { type BatchView, readDispatches, supersededBy, viewBatch } from '../journal/batch.ts';
+import { type BatchView, readDispatches, supersededBy, viewBatchOrWait } from '../journal/batch.ts';
 import { assertComplete, chooseResults, rangesWithout, resultReader } from '../journal/choose.ts';
 import {
   type ControlEntry,
@@ -59,7 +59,7 @@ export function publishBatch(core: Core, tenant: string, batch: string): Promise
 const underWay = new WeakMap<Core, Map<string, Promise<PublishOutcome>>>();
 
 async function publishNow(core: Core, tenant: string, batch: string): Promise<PublishOutcome> {
-  const view = await viewBatch(core, tenant, batch);
+  const view = await viewBatchOrWait(core, tenant, batch);
   if (view === undefined) return 'unknown';
   if (view.publication !== undefined) return closeBatch(core, view, view.publication);
   const decided = await decidePublication(core, view);

@@ -1,5 +1,5 @@
 import type { Core } from '../core.ts';
-import { viewBatch } from '../journal/batch.ts';
+import { viewBatchOrWait } from '../journal/batch.ts';
 import type { Pointer } from '../journal/facts.ts';
 import { dispatch, locateRange } from './dispatch.ts';
 
@@ -9,7 +9,7 @@ import { dispatch, locateRange } from './dispatch.ts';
  * @throws SiteUnavailableError, TransientError to be tried again
  */
 export async function splitRange(core: Core, pointer: Extract<Pointer, { kind: 'split' }>): Promise<void> {
-  const view = await viewBatch(core, pointer.tenant, pointer.batch);
+  const view = await viewBatchOrWait(core, pointer.tenant, pointer.batch);
   if (view?.plan === undefined || view.publication !== undefined || pointer.lines < 2) return;
   const { plan } = view;
   const half = Math.ceil(pointer.lines / 2);

@@ -522,7 +522,48 @@ export const mistakes: readonly Mistake[] = [
         kind !== 'app' && kind !== 'observer' ? core : { ...withSites(core, accusing), witness: accusingWitness(core) },
     },
   },
+  {
+    name: 'drills without a lease',
+    story: 'F48: a drill that nobody may touch as long as its runner does not give it up, and the runner dies',
+    breaks: ['I11'],
+    knobs: { ...calm, hours: 0.5, batches: 2 },
+    restHours: 0.5,
+    schedule: [dyingDrill('switchover', 45_000)],
+    variant: {
+      core: (core, { kind }) =>
+        kind !== 'drill'
+          ? core
+          : withSites(core, (site) => ({
+              ...site,
+              journal: {
+                ...site.journal,
+                putIfAbsent: (key, body, options) => site.journal.putIfAbsent(key, withoutLease(key, body), options),
+              },
+            })),
+    },
+  },
+  {
+    name: 'leaves faults to their runner',
+    story: 'F48: the drill runner dies with a fault injected, and the fault has no end of its own',
+    breaks: ['I11'],
+    knobs: { ...calm, hours: 0.5, batches: 2 },
+    restHours: 0.5,
+    schedule: [dyingDrill('outage', 6_000)],
+    variant: { drillFaultsStay: true },
+  },
 ];
+
+/** Its runner dies when the drill has cordoned or broken something, and before it has undone it. */
+function dyingDrill(drill: Extract<Disturbance, { kind: 'drill' }>['drill'], diesAfterMs: number): Disturbance {
+  return { kind: 'drill', fromMs: 6 * minute, drill, from: 'aws', at: 'azure', diesAfterMs };
+}
+
+/** Until the next year it is its runner's. */
+function withoutLease<T>(key: string, body: T): T | Uint8Array {
+  if (!/^drills\/[^/]+\/pages\//.test(key) || !(body instanceof Uint8Array)) return body;
+  const page = JSON.parse(Buffer.from(body).toString('utf8'));
+  return factBytes({ ...page, until: page.until + 8_760 * 3_600_000 });
+}
 
 /** A queue to which nobody sends `publish`. */
 function withoutPublish(queue: Queue): Queue {

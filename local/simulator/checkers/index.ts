@@ -1,8 +1,10 @@
+import type { Drills } from '../actors/drills.ts';
 import type { Disturbance } from '../schedule.ts';
 import type { World } from '../world.ts';
 import { acceptedIsMirrored } from './acceptance.ts';
 import { ControlHistory, controlLogHolds, fencedSitesRest, returningSitesHoldAll } from './control.ts';
 import { journalsConverge } from './convergence.ts';
+import { drillsLeaveNothing } from './drills.ts';
 import { factsNeverChange } from './facts.ts';
 import { onlyTheSickAreFailedOver } from './false-alarm.ts';
 import { takeoverIsBounded } from './headroom.ts';
@@ -21,12 +23,10 @@ export interface JudgedRun {
   endOfFaults: () => number;
   /** Pointers of a later version that were put into queues. */
   planted: { site: 'aws' | 'azure'; body: string }[];
+  drills: Pick<Drills, 'faults'>;
 }
 
-/**
- * All judges of one run, told of everything from now on. I11 has no judge: no drill runs in this world (`test/core/drill`
- * holds them to it); that canaries stay out of every other count is tested where they are made.
- */
+/** All judges of one run, told of everything from now on. */
 export function judgesOf(world: World, run: JudgedRun): { judges: Judge[]; history: ControlHistory } {
   const history = new ControlHistory();
   const judges = [
@@ -47,6 +47,7 @@ export function judgesOf(world: World, run: JudgedRun): { judges: Judge[]; histo
     repetitionIsBounded(world, run.schedule, run.endOfFaults),
     witnessIsNotMissed(world, history, run.schedule),
     takeoverIsBounded(world),
+    drillsLeaveNothing(world, history, run.drills.faults),
   ];
   for (const { watcher } of judges) if (watcher !== undefined) world.record.watch(watcher);
   return { judges, history };

@@ -31,6 +31,8 @@ function askedTwice(world: World, open: Iterable<Open>): number {
   return all.length - new Set(all).size;
 }
 
+/** @source local/simulator/actors/drills.ts, drill-files.ts */
+const drillMs = 40 * 60_000;
 /** A line may be in work in each cloud, and its result lost on the way to a store once more. */
 const timesPerCause = 3;
 
@@ -66,6 +68,8 @@ export function repetitionIsBounded(world: World, schedule: readonly Disturbance
         ...schedule.map((one) => {
           const from = startOfTime + one.fromMs;
           if (one.kind === 'order') return { from, until: from };
+          // Whoever wants one asks for some time, and then it has a limit.
+          if (one.kind === 'drill') return { from, until: from + drillMs };
           return { from, until: one.untilMs === undefined ? endOfFaults() : startOfTime + one.untilMs };
         }),
         ...changes.map((at) => ({ from: at, until: at })),

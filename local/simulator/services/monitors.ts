@@ -52,7 +52,7 @@ export function looksOf(world: World, { process }: Running, observer: string, ho
 }
 
 /** True if the timer of a site does not come now; a slow one comes later by what is returned. */
-function timerDelayMs(world: World, site: Cloud): number | undefined {
+export function timerDelayMs(world: World, site: Cloud): number | undefined {
   let delay = 0;
   for (const { effect } of world.board.on(site, 'timer')) {
     const { mode } = effect;

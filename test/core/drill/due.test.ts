@@ -69,5 +69,13 @@ describe('windows and dates', () => {
     ['2027-01-03T00:00:00', undefined],
   ])('a range of dates includes both ends: %s', (now, wanted) => {
     expect(rule({ 'blocked-dates': ['2026-12-20/2027-01-02'] }, now)).toBe(wanted);
+    expect(rule({ 'allowed-dates': ['2026-12-20/2027-01-02'] }, now)).toBe(
+      wanted === undefined ? 'allowed-date' : undefined,
+    );
+  });
+
+  test('a date that is allowed and blocked is blocked', () => {
+    const dates = { 'allowed-dates': ['2026-11-25'], 'blocked-dates': ['2026-11-25'] };
+    expect(rule(dates, '2026-11-25T12:00:00')).toBe('blocked-date');
   });
 });

@@ -66,6 +66,11 @@ test.each([
     "moves everything, and the blast radius is 'model'",
   ],
   [
+    'a fault that strikes more calls of a model than the share',
+    `${step('func: fault, arguments: {target: aws/model, kind: throttle, ttl: 10s, share: 0.2}')}  kind: outage\n  blast-radius: {scope: share, share: 10}\n`,
+    "strikes everybody, and the blast radius is 'share'",
+  ],
+  [
     'a forced switchover',
     `${step('func: failover, arguments: {from: aws, to: azure, scope: all, mode: forced}')}  kind: switchover\n  blast-radius: {scope: all}\n`,
     'a switchover is planned: it must be graceful',
@@ -87,6 +92,13 @@ test.each([
   ],
 ])('%s is refused with its line and the rule', (_, text, message) => {
   expect(errorOf(text)).toContain(message);
+});
+
+test('a share of the calls of a model is a share of the traffic', () => {
+  const method = step('func: fault, arguments: {target: aws/model, kind: throttle, ttl: 10s, share: 0.1}');
+  expect(() =>
+    parseYaml(`${method}  kind: outage\n  blast-radius: {scope: share, share: 10}\n`, 'drill.yaml', drillSchema),
+  ).not.toThrow();
 });
 
 test('several mistakes are told at once, in the order of their lines', () => {

@@ -98,31 +98,96 @@ describe('a drill that runs to its end', () => {
     expect(report.batches).toEqual([]);
   });
 
-  test('restore: what a backup lacks comes back from the other cloud, and both journals are equal', async () => {
+  test('tabletop: whether the survivor could do it is told item by item; a vote that nobody takes is a failure', async () => {
     const drills = await DrillWorld.start();
-    const source = shadowSource();
+    const source = { ...outageSource(), holdfast: { ...outageSource().holdfast, kind: 'tabletop' as const } };
+    source.method = source.method.slice(1, 2);
+    const { verdict, checks } = await drills.run(source);
+    expect(verdict.outcome).toBe('passed');
+    const told = Object.fromEntries(checks.map(({ name, value }) => [name.replace('dark: ', ''), value]));
+    expect(told).toMatchObject({
+      objections: 'none',
+      'capacity of azure': 'ok: nothing is open at aws or azure',
+      'room in the queue of azure': expect.stringMatching(/^ok: it holds 0 messages/),
+      'functions of azure write their store': expect.stringMatching(/^unknown: its observer has not looked/),
+      'this runner may vote in aws': expect.stringMatching(/^ok/),
+      'this runner may vote in witness': expect.stringMatching(/^ok/),
+      'this runner may write the journal of azure': expect.stringMatching(/^ok: turn 1/),
+    });
+    for (const store of [drills.world.aws, drills.world.azure])
+      expect(await Array.fromAsync(listAll(store.state, 'observations/probe/'))).toEqual([]);
+    const { witness } = drills.cores.azure;
+    witness!.state.putIfAbsent = () => Promise.reject(new Error('403'));
+    witness!.state.putIfMatch = () => Promise.reject(new Error('403'));
+    const failed = await drills.run(source, { id: 'second' });
+    expect(failed.verdict.reasons).toEqual([
+      expect.stringMatching(/dark: this runner may vote in witness was failed: .*403, and not ok or unknown$/),
+    ]);
+  });
+
+  const shareSource = (aws: number, share: number) => {
+    const source = shadowSource({ kind: 'switchover', 'blast-radius': { scope: 'share', share }, objectives: {} });
+    source.method = [action('shift', { func: 'weights', arguments: { weights: { aws, azure: 100 - aws } } })];
+    return source;
+  };
+
+  test('a share of new batches: no more than the blast radius goes elsewhere, and then it goes where it went', async () => {
+    const drills = await DrillWorld.start();
+    const report = await drills.run(shareSource(40, 10));
+    expect(report.verdict.outcome).toBe('passed');
+    expect(report.control.entries.map(({ changes }) => changes.join(', '))).toEqual([
+      'aws: weight 50 → 40, azure: weight 50 → 60',
+      'aws: weight 40 → 50, azure: weight 60 → 50',
+    ]);
+    const wider = await drills.run(shareSource(20, 10), { id: 'wider' });
+    expect(wider.verdict.reasons[0]).toBe(
+      'refused: shift: blast-radius: it moves 30 % of new batches, and 10 % is the most',
+    );
+    expect(wider.control.entries).toEqual([]);
+  });
+
+  test('restore: a store that comes back from a backup is named, learns what was decided, votes, and holds all again', async () => {
+    const drills = await DrillWorld.start();
+    const probe = (name: string, provider: object) =>
+      ({ type: 'probe', name, tolerance: true, within: '2m', provider: { type: 'holdfast', ...provider } }) as never;
+    const source = shadowSource({ kind: 'outage', site: 'azure', 'blast-radius': { scope: 'all' }, objectives: {} });
+    const replace = action('named', { func: 'replace-store', arguments: { store: 'azure' } });
     source.method = [
       action('work', { func: 'submit', arguments: { lines: 12, home: 'aws' } }),
-      {
-        type: 'probe',
-        name: 'all ended',
-        tolerance: true,
-        within: '2m',
-        provider: { type: 'holdfast', func: 'batches-ended' },
-      },
+      probe('all ended', { func: 'batches-ended' }),
       action('old backup', { func: 'restore-backup', arguments: { site: 'azure' } }),
-      {
-        type: 'probe',
-        name: 'equal again',
-        tolerance: true,
-        within: '1m',
-        provider: { type: 'holdfast', func: 'journals-equal' },
-      },
+      replace,
+      probe('votes', { func: 'votes', arguments: { store: 'azure' } }),
+      probe('equal again', { func: 'journals-equal' }),
+      action('more work', { func: 'submit', arguments: { lines: 12, home: 'azure' } }),
+      probe('ended, too', { func: 'batches-ended' }),
     ];
-    source.holdfast.objectives = {};
     const report = await drills.run(source);
     expect(report.entries.find(({ text }) => text.startsWith('old backup'))!.text).toMatch(/[1-9]\d* objects .* azure/);
-    expect(report.verdict).toMatchObject({ outcome: 'passed', reasons: [], lost: [], accepted: 12 });
+    expect(report.verdict).toMatchObject({ outcome: 'passed', reasons: [], lost: [], accepted: 24 });
+    expect(report.control.entries.flatMap(({ changes }) => changes)).toEqual([
+      'store of azure: replaced, and does not vote until it holds every register',
+      'store of azure: holds every register, and votes',
+    ]);
+    const { voters } = await learnControl(drills.cores.aws);
+    const { incarnation } = voters.find(({ store }) => store === 'azure')!;
+    expect(incarnation).toMatch(/^azure-[0-9a-f]{32}$/);
+    // What it holds under its new name is what the others hold, this drill's own turn among it.
+    const names = async (store: 'aws' | 'azure', of: string) =>
+      (await Array.fromAsync(listAll(drills.world[store].state, `registers/${of}/`))).map(({ key }) =>
+        key.slice(`registers/${of}/`.length),
+      );
+    const [aws, azure] = [await names('aws', 'aws-1'), await names('azure', incarnation)];
+    expect(aws.filter((name) => !azure.includes(name))).toEqual([]);
+    expect(azure).toContain('drill/00000001');
+  });
+
+  test('a store that is named takes a vote from everybody for a while: only an outage of all may do that', () => {
+    const source = shadowSource();
+    source.method.push(action('named', { func: 'replace-store', arguments: { store: 'azure' } }));
+    expect(() => drill(source)).toThrow(/a shadow drill does none of that/);
+    const narrow = { ...source.holdfast, kind: 'outage' as const, site: 'azure' };
+    expect(() => drill({ ...source, holdfast: narrow })).toThrow(/takes a vote from every decision/);
   });
 });
 
@@ -177,6 +242,45 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     expect(report.verdict.outcome).toBe('aborted');
     expect(report.verdict.reasons[0]).toMatch(/^no-drill-in-incident: a real incident: azure is down \(store-down\)/);
     expect(drills.activeFaults()).toBe(0);
+  });
+
+  test.each([
+    ['ends a drill that breaks nothing', shadowSource(), 'aborted'],
+    ['goes with a drill that breaks the other one, whose load it takes', outageSource({ settle: '10s' }), 'failed'],
+  ] as const)('a site that degrades while a drill runs %s', async (_, source, outcome) => {
+    const drills = await DrillWorld.start();
+    const report = await drills.run(source, {
+      deps: { faults: drills.injector() },
+      each: (entries) => {
+        if (entries.some(({ kind }) => kind === 'action')) drills.says.azure = ['degraded', ['model-throttled']];
+      },
+    });
+    expect(report.verdict.outcome).toBe(outcome);
+    const why = 'no-drill-in-incident: a real incident: azure is degraded (model-throttled)';
+    expect(report.verdict.reasons[0]!.startsWith(why)).toBe(outcome === 'aborted');
+  });
+
+  test('for how long the steady state did not hold is told, and an objective where the file says so', async () => {
+    const run = async (unsteady: string) => {
+      const drills = await DrillWorld.start();
+      return drills.run(outageSource({ settle: '10s', objectives: { unsteady } }), {
+        deps: { faults: drills.injector() },
+        each: (entries) => {
+          if (!entries.some(({ kind, text }) => kind === 'action' && text.includes('aws refuse'))) return;
+          drills.says.aws = ['down', ['site-dark']];
+        },
+      });
+    };
+    const [long, short] = [await run('10m'), await run('30s')];
+    const told = (report: typeof long) =>
+      report.verdict.objectives.find(({ name }) => name.startsWith('steady state during'));
+    expect(told(long)).toMatchObject({ wanted: '≤ 10 min', isMet: true });
+    // The method waits two minutes for a fence that never comes.
+    expect(told(short)).toMatchObject({
+      wanted: '≤ 30 s',
+      isMet: false,
+      measured: expect.stringMatching(/^(11\d|2) (s|min)/),
+    });
   });
 
   test('F48: a site of the drill itself that is down is no real incident', async () => {
@@ -282,7 +386,20 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     expect(await learnTurns(drills.cores.aws)).toHaveLength(2);
   });
 
-  test('the other cloud starts it alone when one is dark, and the next report names the hash of the one before', async () => {
+  test.each(['aws', 'azure'] as const)(
+    '%s starts what is due alone, where the function of the other never runs',
+    async (self) => {
+      const drills = await DrillWorld.start();
+      const file = shadowSource({ schedule: { every: 'day', at: '00:00' } });
+      const known = [{ drill: drill(file), file }];
+      const tended = await drills.until(
+        tendDrills(drills.cores[self], drills.deps(self), known, Number.POSITIVE_INFINITY),
+      );
+      expect(tended).toMatchObject({ status: 'run', end: { status: 'ended' } });
+    },
+  );
+
+  test('each report names the hash of the one before', async () => {
     const drills = await DrillWorld.start();
     const first = await drills.run(shadowSource(), { id: 'one' });
     const second = await drills.run(shadowSource(), { id: 'two' });
@@ -368,6 +485,28 @@ describe('what keeps a drill from starting, and ends it', () => {
       reason: 'we investigate',
       observations: await readObservations(drills.cores.aws),
     });
+
+  test('a site on its way back: a drill would take its weight for the one to be left, and is refused', async () => {
+    const drills = await DrillWorld.start();
+    const send = async (wanted: Parameters<typeof execute>[1]) => {
+      await execute(drills.cores.aws, wanted, {
+        operationId: drills.cores.aws.ids.uuid(),
+        actor: 'operator:anna',
+        reason: 'a test',
+        force: ['minimum-interval', 'no-solo-flip'],
+        observations: await readObservations(drills.cores.aws),
+      });
+      await drills.world.clock.advance(1_000);
+      await drills.observe();
+    };
+    await send({ kind: 'failover', from: 'azure', to: 'aws', scope: { kind: 'all' }, mode: 'forced' });
+    await send({ kind: 'failback', site: 'azure', step: 'start' });
+    await send({ kind: 'failback', site: 'azure', step: 5 });
+    expect((await sitesOf(drills)).states).toEqual({ aws: 'active 100', azure: 'active 5' });
+    expect(await refusals(drills)).toEqual(['no-drill-in-incident']);
+    await send({ kind: 'failback', site: 'azure', step: 100 });
+    expect(await refusals(drills)).toBe('started');
+  });
 
   test('on-call stops it: what it moved comes back, and the report names who stopped it', async () => {
     const drills = await DrillWorld.start();

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Pointer } from '../../../shared/journal/facts.ts';
-import { outputKey, resultKey, resultsPrefix } from '../../../shared/journal/keys.ts';
+import { newFileId, outputKey, resultKey, resultsPrefix } from '../../../shared/journal/keys.ts';
 import { resultBytes } from '../../../shared/journal/results.ts';
 import type { Delivery, Settlement } from '../../../shared/ports/delivery.ts';
 import { listAll } from '../../../shared/ports/object-store.ts';
@@ -190,6 +190,34 @@ describe('working', () => {
     await world.serveAll(['aws']);
     expect(await world.publication('aws', { tenant, batch })).toMatchObject({ status: 'completed' });
   });
+
+  test.each(['intake', 'work'] as const)(
+    'a batch that the other cloud alone holds, and does not show: its pointer in %s stays; one that nobody knows goes',
+    async (queue) => {
+      const world = new World();
+      const { tenant, batch } = await world.accept({ lines: 5, stores: ['aws'], tellIntake: false });
+      const plan = { v: 1, kind: 'plan', tenant, batch, epoch: 1 };
+      const chunk = {
+        ...plan,
+        kind: 'chunk',
+        input: newFileId(0, world.uuid()),
+        offset: 0,
+        length: 10,
+        firstLine: 0,
+        lines: 5,
+        model: 'm',
+      };
+      const pointer = queue === 'intake' ? plan : { ...chunk, endpoint: '/v1/chat/completions', repeat: false };
+      const send = (body: object) => world.azure[queue].send([{ id: world.uuid(), body: JSON.stringify(body) }]);
+      world.aws.faults.set('list', { refuse: true });
+      await send(pointer);
+      const settled = world.serve('azure', queue);
+      expect(await world.settled(settled)).toEqual(['giveBack']);
+      world.aws.faults.clear();
+      await send({ ...pointer, batch: `batch_${world.uuid()}` });
+      expect(await world.settled(world.serve('azure', queue, 1))).toEqual(['complete']);
+    },
+  );
 
   test('F34 a stale pointer changes nothing but the queue it sits in', async () => {
     const world = new World();

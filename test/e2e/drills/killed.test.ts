@@ -19,6 +19,7 @@ const moments = [
   ['method: a fault holds', 'azure-dark', /action {2}azure refuse/],
   ['undo', 'switchover', /phase {3}undo/],
   ['after', 'shadow', /phase {3}after/],
+  ['judge', 'shadow', /phase {3}judge/],
 ] as const;
 
 test.each(moments)(
