@@ -1,11 +1,10 @@
-import type { Core } from '../core.ts';
+import { type Core, ownSite } from '../core.ts';
 import { SiteUnavailableError, TransientError } from '../errors.ts';
-import { type BatchView, readDispatches, viewBatchOrWait } from '../journal/batch.ts';
+import { type BatchView, readDispatches, viewBatch, viewBatchOrWait } from '../journal/batch.ts';
 import { factBytes, type Plan } from '../journal/facts.ts';
 import { sha256 } from '../journal/json.ts';
 import { fileContentKey, planKey } from '../journal/keys.ts';
 import { putOwnFirst, streamAnywhere } from '../journal/replicas.ts';
-import type { SiteId } from '../ports/site.ts';
 import { dispatch } from './dispatch.ts';
 import { placeOf, servingOf } from './owner.ts';
 import { PlanBuilder } from './plan.ts';
@@ -33,24 +32,37 @@ export async function planBatch(core: Core, tenant: string, batch: string): Prom
     return 'waiting';
   }
   if (owner === undefined) throw new SiteUnavailableError('no_owner', 'no active site may work this batch', 'control');
-  if (isLeftTo(owner, core, view)) return 'left-to-owner';
-  await dispatch(core, view, plan, {
-    to: owner,
-    reason: isMoved ? 'spillover' : 'plan',
-    ranges: plan.chunks,
-    // A plan that was there may have been sent by somebody who died before recording it.
-    repeat: view.plan !== undefined,
-  });
-  return 'dispatched';
+  const send = async (): Promise<PlanOutcome> => {
+    await dispatch(core, view, plan, {
+      to: owner,
+      reason: isMoved ? 'spillover' : 'plan',
+      ranges: plan.chunks,
+      // A plan that was there may have been sent by somebody who died before recording it.
+      repeat: view.plan !== undefined,
+    });
+    return 'dispatched';
+  };
+  const isSentTwice =
+    view.acceptedAt.length > 1 && core.clock.now() - view.acceptance.at < core.settings.dispatchLeaseMs;
+  if (!isSentTwice) return send();
+  return owner === core.self || !view.acceptedAt.includes(owner) ? sendOnce(core, view, send) : 'left-to-owner';
 }
 
 /**
- * One job sent to both doors at the same moment is planned by both, neither of which sees the other's dispatch yet: every
- * line would be worked twice. So the owner, if it has accepted the batch itself, is given one lease of time to send it.
+ * One job sent to both doors at the same moment is asked to be planned twice, and neither planner sees the other's dispatch
+ * yet: every line would be worked twice. So for one lease of time the owner is left to send it, if it has accepted it
+ * itself, and of several planners the one whose claim stands; whoever dies with it is forgotten after that.
  */
-function isLeftTo(owner: SiteId, { self, clock, settings }: Core, view: BatchView): boolean {
-  if (owner === self || clock.now() - view.acceptance.at >= settings.dispatchLeaseMs) return false;
-  return view.acceptedAt.includes(owner);
+async function sendOnce(core: Core, view: BatchView, send: () => Promise<PlanOutcome>): Promise<PlanOutcome> {
+  const { state } = ownSite(core);
+  const claim = `planning/${view.batch}`;
+  if ((await state.putIfAbsent(claim, new Uint8Array([1]))).status === 'exists') return 'left-to-owner';
+  try {
+    const { dispatchKeys = [] } = (await viewBatch(core, view.tenant, view.batch)) ?? {};
+    return dispatchKeys.length > 0 ? 'nothing-to-do' : await send();
+  } finally {
+    await state.delete(claim);
+  }
 }
 
 /** Streams the input, builds the plan, and records it. */

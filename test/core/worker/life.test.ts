@@ -174,6 +174,19 @@ test('F54: one job sent to both doors at the same moment is planned by both, and
   expect([...world.asked.values()]).toEqual(Array(12).fill(1));
 });
 
+test('F54: both requests to plan it come to one site, to two processes of it at once', async () => {
+  const world = new World();
+  const batch = await world.accept({ home: 'aws', isTwice: true });
+  const [message] = await world.azure.intake.receive({ max: 1 });
+  await world.aws.intake.send([{ id: 'again', body: message!.body }]);
+  await world.azure.intake.complete(message!);
+  await Promise.all([world.serve('aws', 'intake', 1), world.serve('aws', 'intake', 1)]);
+  await world.run(600_000, () => world.called.length > 0);
+  expect(await world.publication('azure', batch)).toMatchObject({ status: 'completed', counts: { completed: 12 } });
+  expect([...world.asked.values()]).toEqual(Array(12).fill(1));
+  expect(await world.aws.state.list('planning/')).toMatchObject({ entries: [] });
+});
+
 test('F54: the owner accepted a job and never sends it out: the other site does after one lease', async () => {
   const world = new World();
   const batch = await world.accept({ home: 'aws', isTwice: true });
