@@ -86,12 +86,13 @@ export class Lane {
    * A request that cannot share its call: a refusal is asked for again, since one that does not hold was never about the
    * line.
    * @param inputTokens about how many go in
+   * @param expectedMs about how long one call takes; absent where nobody plans by that
    */
-  async endAlone(body: JsonObject, inputTokens: number, deadline: EpochMs): Promise<End> {
-    const first = await this.end(body, inputTokens, deadline);
+  async endAlone(body: JsonObject, inputTokens: number, deadline: EpochMs, expectedMs?: DurationMs): Promise<End> {
+    const first = await this.end(body, inputTokens, deadline, expectedMs);
     if (first.kind !== 'refused') return first;
     for (let refusals = 1; refusals < refusalsNeeded; refusals++) {
-      const again = await this.end(body, inputTokens, deadline);
+      const again = await this.end(body, inputTokens, deadline, expectedMs);
       if (again.kind === 'answered') this.suspicion.noteContradiction(this.#options.clock.now());
       if (again.kind !== 'refused') return again;
     }
@@ -99,8 +100,8 @@ export class Lane {
   }
 
   /** One request, tried until it is answered, refused, or there is no point any more. */
-  async end(body: JsonObject, inputTokens: number, deadline: EpochMs): Promise<End> {
-    return this.#endOf(await this.#call(body, inputTokens, deadline));
+  async end(body: JsonObject, inputTokens: number, deadline: EpochMs, expectedMs?: DurationMs): Promise<End> {
+    return this.#endOf(await this.#call(body, inputTokens, deadline, expectedMs));
   }
 
   /**
@@ -138,14 +139,19 @@ export class Lane {
   }
 
   /** Calls under breaker and limiter, again with full jitter while the backend fails and there is time. */
-  async #call(body: JsonObject, inputTokens: number, deadline: EpochMs): Promise<BackendReply | Unmade | 'deadline'> {
+  async #call(
+    body: JsonObject,
+    inputTokens: number,
+    deadline: EpochMs,
+    expectedMs?: DurationMs,
+  ): Promise<BackendReply | Unmade | 'deadline'> {
     const { clock, random, triesMax } = this.#options;
     const startBy = deadline - startReserveMs;
     const tokens = inputTokens + this.#outputTokensOf(body);
     for (let tries = 1; ; tries++) {
       const refusal = await this.#untilWorthIt(startBy);
       if (refusal !== undefined) return refusal;
-      const grant = await this.limiter.acquire(tokens, startBy);
+      const grant = await this.limiter.acquire(tokens, startBy, expectedMs);
       if (grant === undefined) return 'deadline';
       if (!this.#mayGo()) {
         this.#done(grant, { how: 'neutral' });
