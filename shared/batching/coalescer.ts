@@ -11,10 +11,8 @@ export interface Gathered {
   items: number;
 }
 
-/** Up to this share of places taken, calls wait as long as they may; beyond it ever less. */
-const crowdedFrom = 0.5;
-/** However crowded, a call waits for this part of what it costs by itself: waiting that long can at most double its cost. */
-const leastWait = 0.8;
+/** A call that is left less than this part of the margin it should have had is one that was held up. */
+const heldUp = 0.75;
 /** Longer than this is not slept at a time: timers of 2^31 ms and more ring at once. */
 const sleepMsMax = 2 ** 30;
 
@@ -22,23 +20,35 @@ const sleepMsMax = 2 ** 30;
  * The moment at which a call must go. With slack it waits for more to share it, at most `lingerMs` from its first item;
  * without, it goes in time for the earliest deadline. Its items are rounded up, to one of eight sizes between two powers
  * of two, so that the moment moves now and then and not with each arrival.
- *
- * Where places are short, a call that waits to the last moment finds them taken, and leaving one empty costs more than a
- * fuller call saves: then it waits for a part of its slack only.
- * @param occupancy share of places taken of late, 0 … 1
  */
-export function dueAt(
-  { since, deadline, items }: Gathered,
-  lingerMs: DurationMs,
-  cost: CostModel,
-  occupancy: number,
-): EpochMs {
+export function dueAt({ since, deadline, items }: Gathered, lingerMs: DurationMs, cost: CostModel): EpochMs {
   const step = 2 ** Math.max(0, Math.floor(Math.log2(Math.max(1, items))) - 3);
   const rounded = Math.ceil(items / step) * step;
-  const slackMs = Math.min(lingerMs, deadline - cost.atMost(rounded) - since);
-  const leastMs = Math.min(leastWait * cost.expect(0), lingerMs, deadline - cost.expect(rounded) - since);
-  const patience = Math.min(1, (1 - occupancy) / (1 - crowdedFrom));
-  return since + Math.max(leastMs, patience > 0 ? slackMs * patience : 0);
+  return Math.min(since + lingerMs, deadline - cost.atMost(rounded));
+}
+
+/**
+ * How many of the gathered items go in the call that takes the last place: all, unless they were held up until all places
+ * were taken for so long that they would hardly be in time together. Then half of what waits and of what comes before the
+ * next place is free, so that the two calls are alike.
+ *
+ * A call of everything would be long, and the next one, which starts as soon as another ends, short: so it goes on by
+ * turns, the long ones longer each time, until they are late. With two places and a call that takes a + b·n, b times the
+ * arrivals a second above 1, each turn is up to 1.8 times as uneven as the one before.
+ * @param nextEndAt when the next place is expected to be free
+ */
+export function shareOf(
+  { since, deadline, items }: Gathered,
+  nextEndAt: EpochMs,
+  now: EpochMs,
+  cost: CostModel,
+): number {
+  // Too late already: now fuller calls are what brings the rest in time.
+  if (now >= deadline) return items;
+  const expected = cost.expect(items);
+  if (deadline - now - expected >= heldUp * (cost.atMost(items) - expected)) return items;
+  const perMs = items / Math.max(1, now - since);
+  return Math.min(items, Math.ceil((items + perMs * Math.max(0, nextEndAt - now)) / 2));
 }
 
 export interface CoalescerOptions<T> {
@@ -50,14 +60,13 @@ export interface CoalescerOptions<T> {
   lingerMs: DurationMs;
   cost: CostModel;
   /**
-   * Takes what was gathered, in the order in which it came. May give some of it back, to wait on as if it had just come;
-   * not where `why` is `due` or `flushed`.
+   * Takes what was gathered, in the order in which it came. Where `why` is `full` it may give some of it back, to wait on.
    */
   send(gathered: T[], why: 'full' | 'due' | 'flushed'): readonly T[] | undefined;
   /** False while a call could not start anyway: more is gathered then until `look`. Default: always true. */
   mayStart?(): boolean;
-  /** Share of places taken of late. Default: 0. */
-  occupancy?(): number;
+  /** When the next of the calls under way should end, if one more takes the last place; else `undefined`, the default. */
+  nextEndAt?(): EpochMs | undefined;
 }
 
 /** What an item takes of a call. */
@@ -73,6 +82,10 @@ export interface Size {
 export class Coalescer<T extends Size & { deadline: EpochMs }> {
   readonly #options: CoalescerOptions<T>;
   #gathered: T[] = [];
+  /** When each of them came. */
+  #cameAt: EpochMs[] = [];
+  /** None is due before one that came before it. */
+  #isInOrder = true;
   #state: Gathered & { weight: number } = { since: 0, deadline: Number.POSITIVE_INFINITY, items: 0, weight: 0 };
   #timer: { at: EpochMs; cancel: AbortController } | undefined;
   #isFullNoted = false;
@@ -86,7 +99,7 @@ export class Coalescer<T extends Size & { deadline: EpochMs }> {
   }
 
   add(item: T): void {
-    this.#take(item, undefined);
+    this.#take(item, this.#options.clock.now());
     const { itemsMax, weightMax } = this.#options;
     if (this.#state.items < itemsMax && this.#state.weight < weightMax) this.#arm();
     else if (!this.#isFullNoted) {
@@ -112,29 +125,43 @@ export class Coalescer<T extends Size & { deadline: EpochMs }> {
     if (this.#gathered.length > 0) this.#send('flushed');
   }
 
-  /** @param since when it came; default now */
-  #take(item: T, since: EpochMs | undefined): void {
+  #take(item: T, cameAt: EpochMs): void {
     const state = this.#state;
     if (this.#gathered.length === 0) {
-      state.since = since ?? this.#options.clock.now();
-      state.deadline = item.deadline;
-      state.items = 0;
-      state.weight = 0;
+      Object.assign(state, { since: cameAt, deadline: Number.POSITIVE_INFINITY, items: 0, weight: 0 });
+      this.#isInOrder = true;
     }
+    if (item.deadline < (this.#gathered.at(-1)?.deadline ?? item.deadline)) this.#isInOrder = false;
     this.#gathered.push(item);
+    this.#cameAt.push(cameAt);
     state.deadline = Math.min(state.deadline, item.deadline);
     state.items += item.items;
     state.weight += item.weight;
   }
 
   #send(why: 'full' | 'due' | 'flushed'): void {
-    const gathered = this.#gathered;
-    const { since } = this.#state;
+    const [gathered, cameAt, { since }] = [this.#gathered, this.#cameAt, this.#state];
+    const count = why === 'due' ? this.#countOfShare() : gathered.length;
     this.#gathered = [];
+    this.#cameAt = [];
     this.#disarm();
-    const kept = this.#options.send(gathered, why) ?? [];
+    const kept = this.#options.send(count < gathered.length ? gathered.slice(0, count) : gathered, why) ?? [];
     for (const item of kept) this.#take(item, since);
+    for (let i = count; i < gathered.length; i++) this.#take(gathered[i]!, cameAt[i]!);
     if (this.#gathered.length > 0) this.#arm();
+  }
+
+  /** How many go, of those that came first: they must also be those that are due first. */
+  #countOfShare(): number {
+    const { clock, cost, nextEndAt } = this.#options;
+    const next = nextEndAt?.();
+    const all = this.#gathered.length;
+    if (next === undefined || !this.#isInOrder) return all;
+    const share = shareOf(this.#state, next, clock.now(), cost);
+    if (share >= this.#state.items) return all;
+    let count = 0;
+    for (let items = 0; items < share; count++) items += this.#gathered[count]!.items;
+    return count;
   }
 
   #arm(): void {
@@ -155,8 +182,8 @@ export class Coalescer<T extends Size & { deadline: EpochMs }> {
   }
 
   #dueAt(): EpochMs {
-    const { lingerMs, cost, occupancy } = this.#options;
-    return dueAt(this.#state, lingerMs, cost, occupancy?.() ?? 0);
+    const { lingerMs, cost } = this.#options;
+    return dueAt(this.#state, lingerMs, cost);
   }
 
   #disarm(): void {

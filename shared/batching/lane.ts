@@ -9,7 +9,7 @@ import type { DurationMs, EpochMs } from '../units.ts';
 import { Breaker, type BreakerCause, type BreakerState } from './breaker.ts';
 import { unpackEmbeddings } from './embeddings.ts';
 import { describeReply, type End, outOfTime } from './ends.ts';
-import { type Grant, Limiter, type LimiterOptions } from './limiter.ts';
+import { type Grant, Limiter, type LimiterOptions, type Turn } from './limiter.ts';
 import { limiterOptionsOf, type Route } from './route.ts';
 import { Suspicion } from './suspicion.ts';
 import { TokenEstimator } from './tokens.ts';
@@ -86,24 +86,22 @@ export class Lane {
    * A request that cannot share its call: a refusal is asked for again, since one that does not hold was never about the
    * line.
    * @param inputTokens about how many go in
+   * @param expectedMs about how long one call takes; absent where nobody plans by that
    */
-  async endAlone(body: JsonObject, inputTokens: number, deadline: EpochMs): Promise<End> {
-    const first = await this.end(body, inputTokens, deadline);
+  async endAlone(body: JsonObject, inputTokens: number, deadline: EpochMs, expectedMs?: DurationMs): Promise<End> {
+    const first = await this.end(body, inputTokens, deadline, { expectedMs });
     if (first.kind !== 'refused') return first;
     for (let refusals = 1; refusals < refusalsNeeded; refusals++) {
-      const again = await this.end(body, inputTokens, deadline, refusals);
+      const again = await this.end(body, inputTokens, deadline, { expectedMs, asked: refusals });
       if (again.kind === 'answered') this.suspicion.noteContradiction(this.#options.clock.now());
       if (again.kind !== 'refused') return again;
     }
     return first;
   }
 
-  /**
-   * One request, tried until it is answered, refused, or there is no point any more.
-   * @param asked how often it was refused already; default 0
-   */
-  async end(body: JsonObject, inputTokens: number, deadline: EpochMs, asked = 0): Promise<End> {
-    return this.#endOf(await this.#call(body, inputTokens, deadline, asked));
+  /** One request, tried until it is answered, refused, or there is no point any more. */
+  async end(body: JsonObject, inputTokens: number, deadline: EpochMs, turn?: Turn): Promise<End> {
+    return this.#endOf(await this.#call(body, inputTokens, deadline, turn));
   }
 
   /**
@@ -145,7 +143,7 @@ export class Lane {
     body: JsonObject,
     inputTokens: number,
     deadline: EpochMs,
-    asked: number,
+    turn?: Turn,
   ): Promise<BackendReply | Unmade | 'deadline'> {
     const { clock, random, triesMax } = this.#options;
     const startBy = deadline - startReserveMs;
@@ -153,7 +151,7 @@ export class Lane {
     for (let tries = 1; ; tries++) {
       const refusal = await this.#untilWorthIt(startBy);
       if (refusal !== undefined) return refusal;
-      const grant = await this.limiter.acquire(tokens, startBy, asked);
+      const grant = await this.limiter.acquire(tokens, startBy, turn);
       if (grant === undefined) return 'deadline';
       if (!this.#mayGo()) {
         this.#done(grant, { how: 'neutral' });
@@ -277,7 +275,7 @@ export class Lane {
 
   async #askCanaries(deadline: EpochMs): Promise<boolean> {
     for (let served = 0; served < canariesNeeded; served++) {
-      const reply = await this.#call(canaryBody(this.endpoint), 10, deadline, refusalsNeeded + served);
+      const reply = await this.#call(canaryBody(this.endpoint), 10, deadline, { asked: refusalsNeeded + served });
       const isServed =
         reply !== 'deadline' &&
         reply.kind === 'answered' &&

@@ -4,7 +4,6 @@ import type { Clock } from '../ports/clock.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import { AdaptiveLimit } from './adaptive-limit.ts';
 import { Bucket } from './bucket.ts';
-import { Occupancy } from './occupancy.ts';
 import { Pace } from './pace.ts';
 import { Quota } from './quota.ts';
 
@@ -28,6 +27,8 @@ export interface Grant {
   /** Calls under way when it started, itself included. */
   readonly running: number;
   readonly startedAt: EpochMs;
+  /** When it should end; infinite where nobody said how long it takes. */
+  readonly endsAt: EpochMs;
   /** It had to wait for the end of other calls, or for its turn in time. */
   readonly waited: boolean;
   /** Requests and tokens sent so far, itself included. */
@@ -44,9 +45,18 @@ export interface Ended {
   tokens?: number;
 }
 
+/** What is known of a call beside its size. */
+export interface Turn {
+  /** About how long it takes, for `nextEndAt`; default: nobody knows. */
+  expectedMs?: DurationMs | undefined;
+  /** Calls that were made already to find out the same; default 0. */
+  asked?: number;
+}
+
 interface Waiting {
   tokens: number;
   deadline: EpochMs;
+  expectedMs: DurationMs;
   asked: number;
   waited: boolean;
   give(grant: Grant | undefined): void;
@@ -61,13 +71,12 @@ export class Limiter {
   readonly #clock: Clock;
   readonly #concurrency: AdaptiveLimit;
   readonly #pace: Pace;
-  readonly #occupancy: Occupancy;
   readonly #budgets: { requests: Bucket | undefined; tokens: Bucket | undefined };
   readonly #quotas = { requests: new Quota(), tokens: new Quota() };
   readonly #waiting = new Heap<Waiting>(
     (a, b) => a.deadline < b.deadline || (a.deadline === b.deadline && a.asked > b.asked),
   );
-  #running = 0;
+  readonly #running = new Set<Grant>();
   #spent = { requests: 0, tokens: 0 };
   #cutAt = Number.NEGATIVE_INFINITY;
   /** When most of the limit was in use last. */
@@ -82,7 +91,6 @@ export class Limiter {
     this.#concurrency = new AdaptiveLimit({ start, min, max: Math.max(min, max), step: () => 1, firstCut: 0.9 });
     const now = clock.now();
     this.#pace = new Pace(now);
-    this.#occupancy = new Occupancy(now);
     const bucket = (perMinute: number | undefined) =>
       perMinute === undefined ? undefined : new Bucket(perMinute, now);
     this.#budgets = { requests: bucket(options.requestsPerMinute), tokens: bucket(options.tokensPerMinute) };
@@ -93,14 +101,16 @@ export class Limiter {
     return Math.floor(this.#concurrency.value);
   }
 
-  /** No call has to end before the next one may start. */
-  get hasRoom(): boolean {
-    return this.#running < this.limit;
+  /** Calls that may start before one has to end: below 0 where the limit has just been cut. */
+  get room(): number {
+    return this.limit - this.#running.size;
   }
 
-  /** Share of the places taken of late, 0 … 1. */
-  get occupancy(): number {
-    return this.#occupancy.at(this.#clock.now());
+  /** When the next of the calls under way should end. */
+  get nextEndAt(): EpochMs {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { endsAt } of this.#running) next = Math.min(next, endsAt);
+    return next;
   }
 
   /** Calls at once that the server is known to bear; `undefined` before the first refusal. */
@@ -110,12 +120,15 @@ export class Limiter {
 
   /**
    * Leave to start a call of about `tokens`, in and out; `undefined` if `deadline` passes before.
-   * @param asked calls that were made already to find out the same; default 0
    */
-  acquire(tokens: number, deadline: EpochMs, asked = 0): Promise<Grant | undefined> {
+  acquire(
+    tokens: number,
+    deadline: EpochMs,
+    { expectedMs = Number.POSITIVE_INFINITY, asked = 0 }: Turn = {},
+  ): Promise<Grant | undefined> {
     if (this.#clock.now() >= deadline) return Promise.resolve(undefined);
     return new Promise((give) => {
-      this.#waiting.push({ tokens, deadline, asked, waited: false, give });
+      this.#waiting.push({ tokens, deadline, expectedMs, asked, waited: false, give });
       this.#serve();
     });
   }
@@ -123,8 +136,7 @@ export class Limiter {
   done(grant: Grant, { how, retryAfterMs: asked = 0, rateLimits, tokens }: Ended): void {
     const retryAfterMs = Math.min(asked, pauseMsMax);
     const now = this.#clock.now();
-    this.#running -= 1;
-    this.#occupancy.note(this.#running, this.limit, now);
+    this.#running.delete(grant);
     if (tokens !== undefined) {
       this.#budgets.tokens?.correct(grant.tokens, tokens);
       this.#spent.tokens += tokens - grant.tokens;
@@ -139,7 +151,7 @@ export class Limiter {
       this.#cutAt = now;
       this.#quotas.requests.noteRefusal(this.#spent.requests, now);
       this.#quotas.tokens.noteRefusal(this.#spent.tokens, now);
-      if (retryAfterMs > 0) this.#pace.refused(this.#running, now + retryAfterMs, now);
+      if (retryAfterMs > 0) this.#pace.refused(this.#running.size, now + retryAfterMs, now);
       else this.#concurrency.refused(grant.running - 1);
     }
     this.#notBefore = Math.max(this.#notBefore, now + retryAfterMs);
@@ -180,7 +192,7 @@ export class Limiter {
 
   /** When the next call may start; infinite where only the end of another can tell. */
   #readyAt(tokens: number, now: EpochMs): EpochMs {
-    if (!this.hasRoom) return Number.POSITIVE_INFINITY;
+    if (this.room <= 0) return Number.POSITIVE_INFINITY;
     return Math.max(
       this.#notBefore,
       this.#pace.readyAt(now),
@@ -191,16 +203,18 @@ export class Limiter {
     );
   }
 
-  #grant({ tokens, waited }: Waiting, now: EpochMs): Grant {
-    this.#running += 1;
-    if (this.#running >= 0.75 * this.limit) this.#usedAt = now;
-    this.#occupancy.note(this.#running, this.limit, now);
+  #grant({ tokens, waited, expectedMs }: Waiting, now: EpochMs): Grant {
+    const running = this.#running.size + 1;
+    if (running >= 0.75 * this.limit) this.#usedAt = now;
     this.#spent.requests += 1;
     this.#spent.tokens += tokens;
     this.#pace.take(now);
     this.#budgets.requests?.take(1, now);
     this.#budgets.tokens?.take(tokens, now);
-    return { tokens, running: this.#running, startedAt: now, waited, spent: { ...this.#spent } };
+    const spent = { ...this.#spent };
+    const grant: Grant = { tokens, running, startedAt: now, endsAt: now + expectedMs, waited, spent };
+    this.#running.add(grant);
+    return grant;
   }
 
   /** One timer at a time, at the earliest moment at which something may change by itself. */

@@ -67,8 +67,8 @@ export class PackedCalls {
       get weightMax() {
         return limits().tokensMax;
       },
-      mayStart: () => lane.limiter.hasRoom,
-      occupancy: () => lane.limiter.occupancy,
+      mayStart: () => lane.limiter.room > 0,
+      nextEndAt: () => (lane.limiter.room > 1 ? undefined : lane.limiter.nextEndAt),
       send: (tasks, why) => this.#send(tasks, why),
     });
     lane.whenEnded(() => this.#coalescer.look());
@@ -127,15 +127,17 @@ export class PackedCalls {
     const deadline = Math.max(...tasks.map((task) => task.deadline)) + startReserveMs;
     const from = this.#clock.now();
     const asked = tasks.length === 1 ? positionsAsWritten(tasks[0]!) : positions;
+    const items = tasks.reduce((sum, task) => sum + task.items, 0);
+    const expectedMs = this.#cost.expect(items);
     const end =
       tasks.length === 1
-        ? await this.#lane.endAlone(body, tokens, deadline)
-        : await this.#lane.end(body, tokens, deadline);
+        ? await this.#lane.endAlone(body, tokens, deadline, expectedMs)
+        : await this.#lane.end(body, tokens, deadline, { expectedMs });
     if (end.kind === 'answered') {
       const parts = unpackEmbeddings(end.body, asked, tasks);
       if (parts !== undefined) {
-        const items = tasks.reduce((sum, task) => sum + task.items, 0);
-        this.#learn(tasks, end.body, this.#clock.now() - from, items === (tasks.length === 1 ? items : inputs.length));
+        this.#cost.learn(items, this.#clock.now() - from);
+        this.#learn(tasks, end.body, items === (tasks.length === 1 ? items : inputs.length));
         return tasks.map((task, i) => [task, { ...end, body: parts[i]! }]);
       }
     } else if (end.kind === 'retry') return all(end);
@@ -149,11 +151,7 @@ export class PackedCalls {
     return undefined;
   }
 
-  #learn(tasks: readonly Task[], answer: Json, ms: DurationMs, isDistinct: boolean): void {
-    this.#cost.learn(
-      tasks.reduce((sum, { items }) => sum + items, 0),
-      ms,
-    );
+  #learn(tasks: readonly Task[], answer: Json, isDistinct: boolean): void {
     const size = embeddingSize(answer);
     if (size !== undefined) this.#embedding = size;
     const used = promptTokens(answer);

@@ -100,17 +100,55 @@ describe('a coalescer', () => {
     expect(sent).toEqual([{ at: 3_000, items: [1, 2], why: 'due' }]);
   });
 
-  test('where places are short it waits for less, but for what a call costs by itself', async () => {
-    const whenAt = async (occupancy: number) => {
-      clock = new ManualClock(0);
-      sent = [];
-      coalescer({ occupancy: () => occupancy }).add(item(1));
-      await clock.advance(1_000);
-      return sent[0]!.at;
+  describe('held up until the last place was free', () => {
+    /** 100 items, one each ten ms, due at 2,000; calls cost 100 ms + 10 ms an item; at 1,000 a place is free. */
+    const heldUp = async (nextEndAt: number | undefined, deadlineOf = (n: number) => 2_000 + 10 * n) => {
+      const cost = new CostModel({ baseMs: 100, perItemMs: 10 });
+      for (let n = 1; n <= 200; n++) cost.learn(n, 100 + 10 * n);
+      let mayStart = false;
+      const one = coalescer({ cost, itemsMax: 1_000, mayStart: () => mayStart, nextEndAt: () => nextEndAt });
+      for (let n = 0; n < 100; n++) {
+        one.add(item(n, deadlineOf(n)));
+        await clock.advance(10);
+      }
+      mayStart = true;
+      one.look();
+      mayStart = false;
+      return one;
     };
-    expect(await whenAt(0.5)).toBe(1_000);
-    expect(await whenAt(0.75)).toBe(500);
-    expect(await whenAt(1)).toBe(80);
+
+    test('it sends half of what waits and comes until the next place is free, oldest first; the rest waits on', async () => {
+      const one = await heldUp(1_200);
+      expect(sent).toEqual([{ at: 1_000, items: Array.from({ length: 60 }, (_, n) => n), why: 'due' }]);
+      expect(one.size).toBe(40);
+      one.flush();
+      expect(sent[1]!.items).toEqual(Array.from({ length: 40 }, (_, n) => 60 + n));
+    });
+
+    test('it sends all, where that leaves half of what waits and comes to the next place', async () => {
+      await heldUp(2_000);
+      expect(sent).toMatchObject([{ items: { length: 100 } }]);
+    });
+
+    test('it sends all, where one more call may start', async () => {
+      await heldUp(undefined);
+      expect(sent).toMatchObject([{ items: { length: 100 } }]);
+    });
+
+    test('it sends all, where all are in time together', async () => {
+      await heldUp(1_200, (n) => 3_000 + 10 * n);
+      expect(sent).toMatchObject([{ items: { length: 100 } }]);
+    });
+
+    test('it sends all, where the oldest is late already', async () => {
+      await heldUp(1_200, (n) => 1_000 + 10 * n);
+      expect(sent).toMatchObject([{ items: { length: 100 } }]);
+    });
+
+    test('it sends all, where one that came later is due sooner: that one must not wait for the next place', async () => {
+      await heldUp(1_200, (n) => (n === 99 ? 1_999 : 2_000 + 10 * n));
+      expect(sent).toMatchObject([{ items: { length: 100 } }]);
+    });
   });
 
   test('has one timer, however many items come, and none when all are gone', async () => {
@@ -181,13 +219,24 @@ describe('a cost model', () => {
     expect(cost.expect(10)).toBeGreaterThan(900);
   });
 
-  test('calls that end too close to their deadlines make the next ones start earlier, for a while', () => {
+  test('what large calls take at most is known from small ones, where a call is off by a share of itself', () => {
+    const random = seeded(3);
+    const spread = () => Math.exp(0.1 * Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random()));
     const cost = new CostModel();
-    for (let i = 0; i < 100; i++) cost.learn(10, 100 + (i % 10), 1_000);
-    const before = cost.atMost(10);
-    cost.learn(10, 100, -200);
-    expect(cost.atMost(10)).toBeGreaterThan(before + 150);
-    for (let i = 0; i < 100; i++) cost.learn(10, 100 + (i % 10), 1_000);
-    expect(cost.atMost(10)).toBeLessThan(before + 20);
+    for (let i = 0; i < 200; i++) {
+      const n = 40 + Math.floor(20 * random());
+      cost.learn(n, (60 + 0.6 * n) * spread());
+    }
+    let over = 0;
+    for (let i = 0; i < 1_000; i++) if ((60 + 0.6 * 400) * spread() > cost.atMost(400)) over += 1;
+    expect(over).toBeLessThan(5);
+  });
+
+  test('two first calls of about the same size say nothing of what an item costs', () => {
+    const cost = new CostModel({ baseMs: 200, perItemMs: 0.5 });
+    cost.learn(31, 79);
+    cost.learn(29, 87);
+    expect((cost.expect(500) - cost.expect(0)) / 500).toBeCloseTo(0.5, 0);
+    expect(cost.expect(500)).toBeGreaterThan(250);
   });
 });

@@ -40,6 +40,22 @@ describe('a limiter', () => {
     expect(grants).toHaveLength(4);
   });
 
+  test('says how many more may start, and when the next place should be free: of the calls that somebody timed', async () => {
+    const limiter = limiterOf({ start: 3 });
+    expect(limiter.nextEndAt).toBe(Number.POSITIVE_INFINITY);
+    const now = clock.now();
+    const [slow, quick] = await Promise.all([
+      limiter.acquire(1, far, { expectedMs: 500 }),
+      limiter.acquire(1, far, { expectedMs: 200 }),
+    ]);
+    await limiter.acquire(1, far);
+    expect([limiter.room, limiter.nextEndAt - now]).toEqual([0, 200]);
+    limiter.done(quick!, { how: 'neutral' });
+    expect([limiter.room, limiter.nextEndAt - now]).toEqual([1, 500]);
+    limiter.done(slow!, { how: 'neutral' });
+    expect(limiter.nextEndAt).toBe(Number.POSITIVE_INFINITY);
+  });
+
   test('doubles each round up to the first refusal, then holds just below what was refused', async () => {
     const limiter = limiterOf({ start: 2 });
     await rounds(limiter, 3, { how: 'good' });
@@ -235,7 +251,7 @@ describe('a limiter', () => {
     let ended = 0;
     const needsFour = async () => {
       for (let asked = 0; asked < 4; asked++) {
-        const grant = await limiter.acquire(1, 1_240_000, asked);
+        const grant = await limiter.acquire(1, 1_240_000, { asked });
         if (grant === undefined) return;
         await clock.sleep(15_000);
         limiter.done(grant, { how: 'neutral' });
