@@ -89,6 +89,8 @@ export interface CanaryTurn {
   isBusy: boolean;
   /** The model that canaries ask for was not seen to answer at the site, and is accused by itself. */
   isModelSilent: boolean;
+  /** How long it may wait behind calls of a model that does not answer; 0 where all answer. */
+  waitsMs: DurationMs;
   profile: HealthProfile;
 }
 
@@ -132,7 +134,7 @@ async function follow(
   { slot, found }: { slot: Slot; found: StoredObject },
   memory: CanaryMemory,
   about: About,
-  { profile, isBusy, isModelSilent }: CanaryTurn,
+  { profile, isBusy, isModelSilent, waitsMs }: CanaryTurn,
 ): Promise<Reading[]> {
   const now = about.at;
   if (memory.batch !== slot.batch) {
@@ -151,7 +153,7 @@ async function follow(
   // The sweeper ends it as expired at its deadline; a slot whose acceptance was never written ends here.
   if (waitedMs > 2 * canaryLifeMs) await endSlot(core, site, slot, found.etag, { outcome: 'failed', code: 'lost' });
   // One that was worked and cannot be published lacks a majority: that is about the voters, and not about its site.
-  const isOverdue = !isBusy && !isModelSilent && waitedMs > canaryBoundMs(profile);
+  const isOverdue = !isBusy && !isModelSilent && waitedMs > canaryBoundMs(profile) + waitsMs;
   const isLate = isOverdue && !(await canaryIsWorked(core, site, slot.batch));
   if (!isLate) return [{ ...about, signal: 'canary', outcome: 'unknown' }];
   // One may be lost like any message. The next one has to be late as well before its site is accused in each tick.

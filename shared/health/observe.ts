@@ -19,6 +19,7 @@ import {
   progressReadings,
   type SilentModels,
   silentModels,
+  turnMs,
 } from './progress.ts';
 import {
   type Backlog,
@@ -122,8 +123,8 @@ export async function observeAll(
   ]);
   const before = memory.sample;
   const works = new Map(looks.map((look) => [look.site, workIn(look, others)]));
-  const isSilent = silentModels([...lastModelLooks(core, deps, memory), ...modelLooksOf(others)]);
-  const progress = lookAtProgress(core, deps, memory, works, open, isSilent);
+  const silent = silentModels([...lastModelLooks(core, deps, memory), ...modelLooksOf(others)]);
+  const progress = lookAtProgress(core, deps, memory, works, open, silent);
   const backlog = memory.sample === undefined ? [] : backlogOf(before, memory.sample);
   const round = [...looks.flatMap(({ readings }) => readings), ...progress];
   // What is not well is looked at more closely.
@@ -143,8 +144,9 @@ export async function observeAll(
     ),
     ...looks.map((look) => {
       const isBusy = isWorking(look.site, works.get(look.site)!, [...backlog, ...backlogsOf(others)]);
-      const isModelSilent = deps.canary !== undefined && isSilent(look.site, deps.canary.model);
-      return tend(core, deps, memory, profile, look, { isBusy, isModelSilent, isUrgent: isIll(look.site) });
+      const isModelSilent = deps.canary !== undefined && silent.has(look.site, deps.canary.model);
+      const waitsMs = silent.any(look.site) ? turnMs(core.settings) : 0;
+      return tend(core, deps, memory, profile, look, { isBusy, isModelSilent, waitsMs, isUrgent: isIll(look.site) });
     }),
   ]);
   round.push(...closer.flat());
@@ -255,12 +257,12 @@ function lookAtProgress(
   memory: ObserveMemory,
   works: ReadonlyMap<SiteId, WorkDepth>,
   open: readonly OpenBatch[] | undefined,
-  isSilent: SilentModels,
+  silent: SilentModels,
 ): Reading[] {
   if (open === undefined) return [];
   const previous = memory.sample;
   memory.sample = nextSample(previous, open, core.clock.now());
-  return progressReadings(observer, [...core.sites.keys()], previous, memory.sample, works, core.settings, isSilent);
+  return progressReadings(observer, [...core.sites.keys()], previous, memory.sample, works, core.settings, silent);
 }
 
 async function lookAtReferences(
@@ -284,7 +286,7 @@ async function tend(
   memory: ObserveMemory,
   profile: HealthProfile,
   { site, canary: found }: SiteLook,
-  turn: Pick<CanaryTurn, 'isBusy' | 'isModelSilent' | 'isUrgent'>,
+  turn: Pick<CanaryTurn, 'isBusy' | 'isModelSilent' | 'waitsMs' | 'isUrgent'>,
 ): Promise<Reading[]> {
   if (canary === undefined || found === undefined) return [];
   const remembered = memory.canaries.get(site) ?? {};

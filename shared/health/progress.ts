@@ -4,7 +4,7 @@ import type { Endpoint } from '../journal/facts.ts';
 import type { QueueDepth } from '../ports/queue.ts';
 import type { SiteId } from '../ports/site.ts';
 import type { Settings } from '../settings.ts';
-import type { EpochMs } from '../units.ts';
+import type { DurationMs, EpochMs } from '../units.ts';
 import { isCanary } from './canary-batch.ts';
 import type { Backlog, Reading } from './types.ts';
 
@@ -90,13 +90,23 @@ export function nextSample(
 }
 
 /** Models by site that were asked and not seen to answer, by the last look at each. */
-export type SilentModels = (site: SiteId, model: string) => boolean;
+export interface SilentModels {
+  has(site: SiteId, model: string): boolean;
+  /** Some model is silent at the site: what is asked of it may hold every place that takes messages there. */
+  any(site: SiteId): boolean;
+}
 
 /** @param looks the last look at each model at its own site */
 export function silentModels(looks: readonly Reading[]): SilentModels {
   const silent = looks.filter(({ signal, outcome }) => signal === 'model' && outcome !== 'ok');
   const names = new Set(silent.map(({ site, subject }) => `${site} ${subject}`));
-  return (site, model) => names.has(`${site} ${model}`);
+  const sites = new Set(silent.map(({ site }) => site));
+  return { has: (site, model) => names.has(`${site} ${model}`), any: (site) => sites.has(site) };
+}
+
+/** The longest that messages of one run are held, after which whatever waits behind it has its turn. */
+export function turnMs({ runMs, leaseMs }: Pick<Settings, 'runMs' | 'leaseMs'>): DurationMs {
+  return runMs + leaseMs;
 }
 
 /**
@@ -104,8 +114,8 @@ export function silentModels(looks: readonly Reading[]): SilentModels {
  *
  * `ok`: something of it moved since the sample before. `failed`, `stalled`: nothing moved, messages lie in the queue and
  * none of them is in work; or some are in work for longer than any run may last. `unknown`: there is no backlog, or
- * it waits for a good reason (all of it in work, or put off, or for a model that does not answer), or the depth is not
- * known.
+ * it waits for a good reason (all of it in work, or put off, or for a model that does not answer, or for one turn behind
+ * such a model, since Service Bus does not tell what is in work), or the depth is not known.
  */
 export function progressReadings(
   observer: string,
@@ -114,7 +124,7 @@ export function progressReadings(
   current: ProgressSample,
   depths: ReadonlyMap<SiteId, { intake?: QueueDepth; work?: QueueDepth }>,
   settings: Pick<Settings, 'runMs' | 'leaseMs'>,
-  isSilent: SilentModels,
+  silent: SilentModels,
 ): Reading[] {
   const { at } = current;
   return sites.flatMap((site): Reading[] => {
@@ -128,9 +138,10 @@ export function progressReadings(
         return { ...common, subject, outcome: 'unknown' };
       if (movedAt > previous.at) return { ...common, subject, outcome: 'ok' };
       const depth = subject === unplanned ? depths.get(site)?.intake : depths.get(site)?.work;
-      if (depth === undefined || isSilent(site, subject)) return { ...common, subject, outcome: 'unknown' };
-      const isIgnored = depth.visible > 0 && depth.inFlight === 0;
-      const isHanging = depth.inFlight > 0 && at - movedAt > settings.runMs + settings.leaseMs;
+      if (depth === undefined || silent.has(site, subject)) return { ...common, subject, outcome: 'unknown' };
+      const hadItsTurn = at - movedAt > turnMs(settings);
+      const isIgnored = depth.visible > 0 && depth.inFlight === 0 && (hadItsTurn || !silent.any(site));
+      const isHanging = depth.inFlight > 0 && hadItsTurn;
       if (isIgnored || isHanging) return { ...common, subject, outcome: 'failed', code: 'stalled' };
       return { ...common, subject, outcome: 'unknown' };
     });

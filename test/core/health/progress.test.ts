@@ -11,7 +11,7 @@ import type { Reading } from '../../../shared/health/types.ts';
 const limits = { runMs: 240_000, leaseMs: 60_000 };
 const held = new Map([['aws', { work: { visible: 3, inFlight: 1, delayed: 0, deadLettered: 0 } }]]);
 const ignored = new Map([['aws', { work: { visible: 3, inFlight: 0, delayed: 0, deadLettered: 0 } }]]);
-const nobodySilent: SilentModels = () => false;
+const nobodySilent: SilentModels = { has: () => false, any: () => false };
 
 const open = (more: Partial<OpenBatch> = {}): OpenBatch => ({
   batch: 'batch_a',
@@ -26,14 +26,14 @@ const open = (more: Partial<OpenBatch> = {}): OpenBatch => ({
 });
 
 /** What is said of a backlog that looked so at these moments, of the last one. */
-function said(depths: typeof held, looks: [at: number, open: OpenBatch][], isSilent = nobodySilent) {
+function said(depths: typeof held, looks: [at: number, open: OpenBatch][], silent = nobodySilent) {
   let previous: ReturnType<typeof nextSample> | undefined;
   let current: ReturnType<typeof nextSample> | undefined;
   for (const [at, one] of looks) {
     previous = current;
     current = nextSample(previous, [one], at);
   }
-  return progressReadings('aws', ['aws'], previous, current!, depths, limits, isSilent)[0];
+  return progressReadings('aws', ['aws'], previous, current!, depths, limits, silent)[0];
 }
 
 describe('progress', () => {
@@ -88,20 +88,33 @@ describe('progress', () => {
         silentModels([look]),
       )?.outcome,
     ).toBe(expected);
-    // Of another model, or of the same one elsewhere, it says nothing.
-    for (const other of [
-      { ...look, subject: 'n' },
-      { ...look, site: 'azure' },
-    ])
-      expect(
-        said(
-          ignored,
-          [
-            [0, open()],
-            [10_000, open()],
-          ],
-          silentModels([other]),
-        )?.outcome,
-      ).toBe('failed');
+    // Of the same model elsewhere it says nothing.
+    const elsewhere = silentModels([{ ...look, site: 'azure' }]);
+    expect(
+      said(
+        ignored,
+        [
+          [0, open()],
+          [10_000, open()],
+        ],
+        elsewhere,
+      )?.outcome,
+    ).toBe('failed');
+  });
+
+  test('a model is silent, and a backlog of another one is not taken: it has to wait for one turn before that is a stall', () => {
+    const look: Reading = { observer: 'aws', site: 'aws', signal: 'model', subject: 'n', at: 0, outcome: 'failed' };
+    const saidAt = (ms: number) =>
+      said(
+        ignored,
+        [
+          [0, open()],
+          [10_000, open()],
+          [ms, open()],
+        ],
+        silentModels([look]),
+      )?.outcome;
+    expect(saidAt(limits.runMs + limits.leaseMs)).toBe('unknown');
+    expect(saidAt(limits.runMs + limits.leaseMs + 1)).toBe('failed');
   });
 });
