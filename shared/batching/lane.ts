@@ -12,7 +12,7 @@ import { describeReply, type End, outOfTime } from './ends.ts';
 import { type Grant, Limiter, type LimiterOptions, type Turn } from './limiter.ts';
 import { limiterOptionsOf, type Route } from './route.ts';
 import { Suspicion } from './suspicion.ts';
-import { TokenEstimator } from './tokens.ts';
+import { chatPrior, embeddingPrior, TokenEstimator } from './tokens.ts';
 
 export interface LaneOptions {
   clock: Clock;
@@ -56,7 +56,7 @@ export class Lane {
   readonly limiter: Limiter;
   readonly breaker: Breaker;
   readonly suspicion = new Suspicion();
-  readonly tokens = new TokenEstimator();
+  readonly tokens: TokenEstimator;
   /** Tokens of an answer of late. */
   #outputTokens = 0;
   readonly #options: LaneOptions;
@@ -68,6 +68,7 @@ export class Lane {
   constructor(route: Route, endpoint: Endpoint, options: LaneOptions) {
     this.route = route;
     this.endpoint = endpoint;
+    this.tokens = new TokenEstimator(endpoint === '/v1/embeddings' ? embeddingPrior : chatPrior);
     this.#options = options;
     this.limiter = new Limiter(options.clock, limiterOptionsOf(route.limits, options.limiter));
     this.breaker = new Breaker(options.random, (before, after) => {

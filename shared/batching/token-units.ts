@@ -8,12 +8,18 @@ import type { Json, JsonObject } from '../journal/json.ts';
 export const tokenUnits = [
   /** Runs of Latin letters: words. */
   'words',
-  /** The same in a text with marked letters: in other languages than English a word is more tokens. */
+  /** The same in a text that is not English: there a word is more tokens, the longer the more. */
   'foreignWords',
-  /** Letters of a run beyond the eighth: long words are cut. */
+  /** Letters of a word beyond the eighth, in English: long words are cut. */
   'longLetters',
-  /** Latin letters with a mark, or beyond ASCII. */
-  'markedLetters',
+  /** Letters of a word beyond the fifth, in another language. */
+  'foreignLong',
+  /** Latin letters with a mark, those of Western Europe: é, ñ, ü. */
+  'latinMarked',
+  /** All other Latin letters beyond ASCII: ł, ş, č. */
+  'otherMarked',
+  /** Those of Vietnamese, which carry two marks. */
+  'vietnamese',
   /** Digits, by threes. */
   'digits',
   /** Runs of marks and symbols, a long one by fours. */
@@ -21,13 +27,18 @@ export const tokenUnits = [
   /** Line ends, and runs of several spaces. */
   'breaks',
   'greek',
-  /** Letters of Cyrillic and Armenian. */
   'cyrillic',
-  /** Han, Kana, Hangul, and full-width forms. */
-  'eastAsian',
-  /** Letters of Arabic, Hebrew and their neighbours. */
+  'han',
+  'kana',
+  'hangul',
+  /** Letters of Arabic and its neighbours. */
   'arabic',
-  /** Letters of all other scripts of the basic plane: Indic, Thai, Georgian, … */
+  'hebrew',
+  /** Letters of the scripts of India. */
+  'indic',
+  /** Letters of Thai and Lao. */
+  'thai',
+  /** Letters of all other scripts of the basic plane: Armenian, Georgian, Khmer, Ethiopic, … */
   'otherLetters',
   /** Code points beyond the basic plane: emoji, rare Han. */
   'astral',
@@ -36,21 +47,30 @@ export const tokenUnits = [
   /** Pictures and the like: their tokens come from their size, which is not looked at. */
   'images',
 ] as const;
-export type TokenUnits = Record<(typeof tokenUnits)[number], number>;
+type TokenUnit = (typeof tokenUnits)[number];
+export type TokenUnits = Record<TokenUnit, number>;
 
 export function noUnits(): TokenUnits {
   return {
     words: 0,
     foreignWords: 0,
     longLetters: 0,
-    markedLetters: 0,
+    foreignLong: 0,
+    latinMarked: 0,
+    otherMarked: 0,
+    vietnamese: 0,
     digits: 0,
     marks: 0,
     breaks: 0,
     greek: 0,
     cyrillic: 0,
-    eastAsian: 0,
+    han: 0,
+    kana: 0,
+    hangul: 0,
     arabic: 0,
+    hebrew: 0,
+    indic: 0,
+    thai: 0,
     otherLetters: 0,
     astral: 0,
     frames: 0,
@@ -58,11 +78,17 @@ export function noUnits(): TokenUnits {
   };
 }
 
-/** Letters of a run that are free of further charge. */
-const longFrom = 8;
+/** Letters of a word that are free of further charge. */
+const longFrom = { english: 8, foreign: 5 } as const;
 
 /** One marked letter in so many words makes a text foreign: a café alone does not. */
 const foreignFrom = 20;
+/**
+ * So does a text of at least so many words without one in eight of the commonest English ones, unless it is full of
+ * marks, as code is.
+ */
+const wordsToTell = 8;
+const englishFrom = 8;
 
 /** What a run is made of; one number each, since the loop below sees every character of every line. */
 const none = 0;
@@ -79,55 +105,129 @@ const asciiKinds = Uint8Array.from({ length: 0x80 }, (_, code) => {
   return /[a-zA-Z]/.test(text) ? letter : /[0-9]/.test(text) ? digit : mark;
 });
 
+/** The number of a word of up to three letters, whatever their case: five bits for each letter. */
+const shortWord = (number: number, code: number) => number * 32 + (code & 31);
+const commonWords = new Uint8Array(32 ** 3);
+for (const word of 'the of and to in is it for a or on as be are you by an if was at not has we he she his her how can do all who any no'.split(
+  ' ',
+))
+  commonWords[[...word].reduce((number, one) => shortWord(number, one.charCodeAt(0)), 0)] = 1;
+
+/** Units that are single letters: counted by their number here, since their names are slow to look up for each letter. */
+const letterUnits = [
+  'latinMarked',
+  'otherMarked',
+  'vietnamese',
+  'greek',
+  'cyrillic',
+  'han',
+  'kana',
+  'hangul',
+  'arabic',
+  'hebrew',
+  'indic',
+  'thai',
+  'otherLetters',
+] as const satisfies TokenUnit[];
+const numberOf = Object.fromEntries(letterUnits.map((unit, i) => [unit, i])) as Record<
+  (typeof letterUnits)[number],
+  number
+>;
+const { latinMarked, otherMarked, vietnamese, greek, cyrillic, han, kana, hangul, arabic, hebrew, indic, thai } =
+  numberOf;
+const otherLetters = numberOf.otherLetters;
+const lettersFound = new Uint32Array(letterUnits.length);
+
+/** Whose letter a character from U+0370 on is. */
+function scriptOf(code: number): number {
+  if (code < 0x400 || (code >= 0x1f00 && code < 0x2000)) return greek;
+  if (code < 0x530) return cyrillic;
+  if (code < 0x590) return otherLetters;
+  if (code < 0x600) return hebrew;
+  if (code < 0x900) return arabic;
+  if (code < 0xe00) return indic;
+  if (code < 0xf00) return thai;
+  if (code >= 0x3040 && code < 0x3100) return kana;
+  if ((code >= 0xac00 && code < 0xd7b0) || (code >= 0x1100 && code < 0x1200)) return hangul;
+  return (code >= 0x2e80 && code < 0xa000) || code >= 0xf900 ? han : otherLetters;
+}
+
+/** Marks beyond those of Latin: of any script, of East Asia, and in full width. */
+function isWideMark(code: number): boolean {
+  if (code < 0x2000) return false;
+  return (
+    code < 0x2c00 ||
+    (code >= 0x3000 && code < 0x3040) ||
+    (code >= 0xff00 && code < 0xff10) ||
+    (code >= 0xff1a && code <= 0xff20)
+  );
+}
+
+function markedLetter(code: number): number {
+  if (code < 0x100) return latinMarked;
+  // Ơ, ơ, Ư, ư, and the block with all others of two marks.
+  if (code >= 0x1e00 || code === 0x1a0 || code === 0x1a1 || code === 0x1af || code === 0x1b0) return vietnamese;
+  return otherMarked;
+}
+
 /** Adds the units of `text` to `into`. */
 export function countUnits(text: string, into: TokenUnits): void {
-  const [wordsBefore, markedBefore] = [into.words, into.markedLetters];
+  let [words, longEnglish, longForeign, common, marked] = [0, 0, 0, 0, 0];
+  const marksBefore = into.marks;
+  lettersFound.fill(0);
   let kind: number = none;
   let length = 0;
+  let word = 0;
+  const endRun = () => {
+    if (kind === letter) {
+      words += 1;
+      if (length <= 3) common += commonWords[word] ?? 0;
+      else if (length > longFrom.foreign) {
+        longForeign += length - longFrom.foreign;
+        if (length > longFrom.english) longEnglish += length - longFrom.english;
+      }
+    } else if (kind === digit) into.digits += Math.ceil(length / 3);
+    else if (kind === mark) into.marks += Math.ceil(length / 4);
+    // One space belongs to the word after it.
+    else if (kind === lineEnd || length > 1) into.breaks += 1;
+  };
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    let next: number;
+    let next: number = none;
     if (code < 0x80) next = asciiKinds[code]!;
     else if (code < 0x370 || (code >= 0x1e00 && code < 0x1f00)) {
       // Before U+00C0, and between U+02B0 and the accents, lie signs and not letters.
       next = code < 0xc0 || (code >= 0x2b0 && code < 0x300) ? mark : letter;
-      if (next === letter) into.markedLetters += 1;
-    } else if (code >= 0x2000 && code < 0x2c00) next = mark;
-    else {
-      next = none;
-      if (code >= 0xd800 && code < 0xdc00) {
-        into.astral += 1;
-        i += 1;
-      } else if (code < 0x400) into.greek += 1;
-      else if (code < 0x590) into.cyrillic += 1;
-      else if (code < 0x900) into.arabic += 1;
-      else if ((code >= 0x2e80 && code < 0xa000) || (code >= 0xac00 && code < 0xd7b0) || code >= 0xf900)
-        into.eastAsian += 1;
-      else into.otherLetters += 1;
-    }
+      if (next === letter) {
+        marked += 1;
+        lettersFound[markedLetter(code)]! += 1;
+      }
+    } else if (isWideMark(code)) next = mark;
+    else if (code >= 0xd800 && code < 0xdc00) {
+      into.astral += 1;
+      i += 1;
+    } else lettersFound[scriptOf(code)]! += 1;
     if (next === kind) {
       length += 1;
+      if (length <= 3) word = shortWord(word, code);
       continue;
     }
-    if (kind !== none) endRun(kind, length, into);
+    if (kind !== none) endRun();
     kind = next;
     length = 1;
+    word = code & 31;
   }
-  if (kind !== none) endRun(kind, length, into);
-  const words = into.words - wordsBefore;
-  if ((into.markedLetters - markedBefore) * foreignFrom < words) return;
-  into.words -= words;
-  into.foreignWords += words;
-}
-
-function endRun(kind: number, length: number, into: TokenUnits): void {
-  if (kind === letter) {
-    into.words += 1;
-    if (length > longFrom) into.longLetters += length - longFrom;
-  } else if (kind === digit) into.digits += Math.ceil(length / 3);
-  else if (kind === mark) into.marks += Math.ceil(length / 4);
-  // One space belongs to the word after it.
-  else if (kind === lineEnd || length > 1) into.breaks += 1;
+  if (kind !== none) endRun();
+  for (let i = 0; i < letterUnits.length; i++) if (lettersFound[i]! > 0) into[letterUnits[i]!] += lettersFound[i]!;
+  const isMarked = marked * foreignFrom >= words && marked > 0;
+  const isStrange = words >= wordsToTell && common * englishFrom < words && (into.marks - marksBefore) * 2 < words;
+  if (isMarked || isStrange) {
+    into.foreignWords += words;
+    into.foreignLong += longForeign;
+  } else {
+    into.words += words;
+    into.longLetters += longEnglish;
+  }
 }
 
 /** What of a request's body its model reads. The rest (temperature, user, metadata) costs no token. */
