@@ -3,6 +3,7 @@ import { readPast } from '../control/history.ts';
 import { learnControl, readEntry } from '../control/log.ts';
 import { opinionOf } from '../control/opinion.ts';
 import { controlPolicy } from '../control/policy.ts';
+import { lastCanary } from '../health/canary.ts';
 import { readObservations, type SeenBefore } from '../health/observation.ts';
 import type { ControlEntry } from '../journal/facts.ts';
 import type { SiteId } from '../ports/site.ts';
@@ -82,7 +83,8 @@ export class DrillWatch {
     const failed = progress.reduce((sum, one) => sum + one.failed, 0);
     const ended = progress.filter(({ hasEnded }) => hasEnded).reduce((sum, { lines }) => sum + lines, 0);
     const errorShare = ended === 0 ? 0 : failed / ended;
-    const sight: Sight = { control, past, observations, policy, stops, errorShare, progress, now };
+    const canaries = await this.#canaries();
+    const sight: Sight = { control, past, observations, policy, stops, errorShare, progress, canaries, now };
     this.#tellHealth(sight);
     const passedMs = now - (this.#lookedAt ?? now);
     this.#lookedAt = now;
@@ -114,6 +116,21 @@ export class DrillWatch {
     }
     this.#toldEpoch = Math.max(this.#toldEpoch, control.epoch);
     return learned;
+  }
+
+  /** Of the sites that a probe asks for. */
+  async #canaries(): Promise<Record<SiteId, 'ok' | 'failed'>> {
+    const steps = [...this.#drill['steady-state-hypothesis'].probes, ...this.#drill.method];
+    const asked = new Set(
+      steps.flatMap(({ provider }) => (provider.func === 'canary' ? [provider.arguments.site] : [])),
+    );
+    const found: Record<SiteId, 'ok' | 'failed'> = {};
+    for (const id of asked) {
+      const site = this.#core.sites.get(id);
+      const last = site === undefined ? undefined : await lastCanary(this.#core, site).catch(() => undefined);
+      if (last !== undefined) found[id] = last.outcome;
+    }
+    return found;
   }
 
   #tellHealth({ control, observations, policy, now }: Sight): void {
