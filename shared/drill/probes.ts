@@ -7,6 +7,8 @@ import { backlogAgeMs, type DrillSight } from './incident.ts';
 
 /** Everything that a runner saw in one look. */
 export interface Sight extends DrillSight {
+  /** False where the control log could not be read: then `control` is what was learned before. */
+  isLearned: boolean;
   stops: readonly DrillStop[];
   errorShare: number;
   progress: readonly BatchProgress[];

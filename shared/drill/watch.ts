@@ -39,6 +39,8 @@ export class DrillWatch {
   readonly #say: (kind: DrillEntry['kind'], text: string, at?: EpochMs) => void;
   readonly #progress = new Map<string, BatchProgress>();
   readonly #toldHealth = new Map<SiteId, string>();
+  /** As it was learned last. */
+  #control: ControlEntry | undefined;
   #toldEpoch: number;
   #sampledAt: EpochMs;
   #lookedAt: EpochMs | undefined;
@@ -66,11 +68,14 @@ export class DrillWatch {
   async look(state: DrillState): Promise<Looked> {
     const core = this.#core;
     const now = core.clock.now();
-    const [control, observations, stops] = await Promise.all([
-      learnControl(core).catch(() => core.control.current()),
+    const [learnt, observations, stops] = await Promise.all([
+      learnControl(core).catch(() => undefined),
       readObservations(core, this.seen),
       readStops(core, this.#turn.drill),
     ]);
+    // What this process read for itself may be from before the drill: nothing may be concluded from its silence.
+    const control = learnt ?? this.#control ?? (await core.control.current());
+    this.#control = control;
     const past = await readPast(core, control, { whole: true });
     const policy = controlPolicy(core);
     const learned = await this.#follow(state, control, now);
@@ -84,7 +89,10 @@ export class DrillWatch {
     const ended = progress.filter(({ hasEnded }) => hasEnded).reduce((sum, { lines }) => sum + lines, 0);
     const errorShare = ended === 0 ? 0 : failed / ended;
     const canaries = await this.#canaries();
-    const sight: Sight = { control, past, observations, policy, stops, errorShare, progress, canaries, now };
+    // An entry that is missing may be the drill's own.
+    const since = [control, ...past].filter(({ epoch }) => epoch > state.before.epoch);
+    const isLearned = learnt !== undefined && since.length === control.epoch - state.before.epoch;
+    const sight: Sight = { control, isLearned, past, observations, policy, stops, errorShare, progress, canaries, now };
     this.#tellHealth(sight);
     const passedMs = now - (this.#lookedAt ?? now);
     this.#lookedAt = now;
