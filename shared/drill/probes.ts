@@ -1,5 +1,4 @@
 import { isWitnessSeen, opinionOf } from '../control/opinion.ts';
-import { heard, type Reading } from '../health/types.ts';
 import type { EpochMs } from '../units.ts';
 import type { BatchProgress } from './batches.ts';
 import type { DrillState, DrillStop } from './facts.ts';
@@ -8,9 +7,13 @@ import { backlogAgeMs, type DrillSight } from './incident.ts';
 
 /** Everything that a runner saw in one look. */
 export interface Sight extends DrillSight {
+  /** False where the control log could not be read: then `control` is what was learned before. */
+  isLearned: boolean;
   stops: readonly DrillStop[];
   errorShare: number;
   progress: readonly BatchProgress[];
+  /** By site that some probe asks for: how the last canary went that ended. */
+  canaries: Readonly<Record<string, 'ok' | 'failed'>>;
   now: EpochMs;
 }
 
@@ -19,7 +22,7 @@ type Provider = Exclude<DrillProbe['provider'], { func: 'journals-equal' }>;
 /** What a probe tells; `null` where nothing is known. Spans are in seconds. Pure. */
 export function probeValue(
   provider: Provider,
-  { control, observations, policy, errorShare, progress, now }: Sight,
+  { control, observations, policy, errorShare, progress, canaries, now }: Sight,
   state: Pick<DrillState, 'before'>,
 ): string | number | boolean | null {
   const opinion = (site: string) => opinionOf(site, observations, policy.profile, now);
@@ -31,7 +34,7 @@ export function probeValue(
     case 'causes':
       return opinion(provider.arguments.site).causes.join(' ');
     case 'canary':
-      return canaryAt(provider.arguments.site, observations);
+      return canaries[provider.arguments.site] ?? null;
     case 'state':
       return control.sites[provider.arguments.site]?.state ?? null;
     case 'witness':
@@ -59,11 +62,4 @@ export function probeValue(
     case 'epoch-raised':
       return control.epoch > state.before.epoch;
   }
-}
-
-/** How the last canary of a site went, as whoever saw it last says; `null` where nobody sends any there. */
-function canaryAt(site: string, observations: DrillSight['observations']): Reading['outcome'] | null {
-  const readings = heard(observations).flatMap(({ observation }) => observation.readings ?? []);
-  const own = readings.filter((one) => one.signal === 'canary' && one.site === site);
-  return own.toSorted((a, b) => b.at - a.at)[0]?.outcome ?? null;
 }

@@ -31,6 +31,8 @@ export interface ReadinessFacts {
   pointerLines: number;
   /** Of the survivor's work queue; `undefined`: it did not tell. */
   depth: QueueDepth | undefined;
+  /** The survivor's last canary that ended; `undefined`: none did. */
+  canary: { outcome: 'ok' | 'failed'; at: EpochMs } | undefined;
   now: EpochMs;
 }
 
@@ -110,16 +112,15 @@ const needs: readonly { signal: Reading['signal']; subject?: string; what: strin
   { signal: 'store.write', what: 'write their store' },
   { signal: 'queue', subject: 'intake', what: 'reach the intake queue' },
   { signal: 'queue', subject: 'work', what: 'reach the work queue' },
-  { signal: 'canary', what: 'send, receive and settle a pointer, and publish what it asks for' },
 ];
 
 /** The survivor's own observer runs as its functions do, with what they may do: its looks are a dry run with no effect. */
-function permissionsOf({ to, model, observations, now }: ReadinessFacts): Ready[] {
+function permissionsOf({ to, model, observations, canary, now }: ReadinessFacts): Ready[] {
   const own = heard(observations).find(({ observation }) => observation.home === to)?.observation;
   const readings = (own?.readings ?? []).filter(({ site }) => site === to);
   const models = readings.filter(({ signal, subject }) => signal === 'model' && (model ?? subject) === subject);
   const asked = models.map(({ subject }) => ({ signal: 'model' as const, subject: subject!, what: `call ${subject}` }));
-  return [...needs, ...asked].map(({ signal, subject, what }): Ready => {
+  const looks = [...needs, ...asked].map(({ signal, subject, what }): Ready => {
     const name = `functions of ${to} ${what}`;
     const isAsked = (one: Reading) => one.signal === signal && (subject === undefined || one.subject === subject);
     const last = readings.filter(isAsked).toSorted((a, b) => b.at - a.at)[0];
@@ -129,4 +130,15 @@ function permissionsOf({ to, model, observations, now }: ReadinessFacts): Ready[
     if (last.outcome === 'ok') return { name, outcome: 'ok', why: `seen ${ago} by ${last.observer}` };
     return { name, outcome: last.outcome, why: `${last.observer}, ${ago}: ${last.code ?? 'not to be told'}` };
   });
+  return [...looks, canaryOf(to, canary, now)];
+}
+
+function canaryOf(to: SiteId, canary: ReadinessFacts['canary'], now: EpochMs): Ready {
+  const name = `functions of ${to} send, receive and settle a pointer, and publish what it asks for`;
+  if (canary === undefined) return { name, outcome: 'unknown', why: 'no canary of that site has ended yet' };
+  return {
+    name,
+    outcome: canary.outcome,
+    why: `the last canary ended ${showDuration(Math.max(0, now - canary.at))} ago`,
+  };
 }

@@ -23,7 +23,7 @@ import { sendCommand } from './send.ts';
 import { struckState } from './strike.ts';
 import { onPaper } from './tabletop.ts';
 import type { TurnCore } from './turns.ts';
-import { undoOf } from './undo.ts';
+import { type Undo, undoOf } from './undo.ts';
 import { judgeDrill } from './verdict.ts';
 import { DrillWatch } from './watch.ts';
 
@@ -135,7 +135,7 @@ export class DrillRun {
         wish === undefined || this.state.aborted !== null ? undefined : { rule: 'stopped', sentence: wish };
       const seen = {
         ends: stopped ?? endsDrill(this.drill, this.id, this.state, sight, clock.now()),
-        undo: undoOf(this.id, this.state.before, sight.control, sight.past),
+        undo: sight.isLearned ? undoOf(this.id, this.state.before, sight.control, sight.past) : unlearned,
       };
       const move = nextDrillMove(this.drill, this.state, seen, clock.now());
       if (move.kind === 'judge') return this.#judge(sight);
@@ -378,6 +378,8 @@ export class DrillRun {
   }
 }
 
+/** Whether anything is left of it, nobody can say. */
+const unlearned: Undo = { kind: 'wait', why: 'the control log cannot be read now', isOwn: true };
 /** A drill takes back what it did itself, and does so above all where there is an incident. */
 const forcedToUndo: readonly RuleName[] = ['minimum-interval', 'no-drill-in-incident'];
 const emptyControl = { epoch: 0, sites: {} } as ControlEntry;

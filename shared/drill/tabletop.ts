@@ -1,6 +1,7 @@
 import { planCommand } from '../control/plan.ts';
 import { situationOf } from '../control/rules.ts';
 import { codeOf } from '../errors.ts';
+import { lastCanary } from '../health/canary.ts';
 import { writeReadDelete } from '../health/probe.ts';
 import { drillTurnKey, probeKey } from '../journal/keys.ts';
 import { bounded } from '../journal/replicas.ts';
@@ -58,10 +59,9 @@ export async function onPaper(
     commands.map(async (command): Promise<Ready[]> => {
       if (command.kind !== 'failover' || command.scope.kind === 'batch') return [];
       const { from, to, scope } = command;
-      const depth = await core.sites
-        .get(to)
-        ?.work.depth()
-        .catch(() => undefined);
+      const survivor = core.sites.get(to);
+      const depth = await survivor?.work.depth().catch(() => undefined);
+      const canary = survivor && (await lastCanary(core, survivor).catch(() => undefined));
       const { tickMs, chunks } = core.settings;
       return readinessOf({
         from,
@@ -73,6 +73,7 @@ export async function onPaper(
         tickMs,
         pointerLines: chunks.text.linesMax,
         depth,
+        canary,
         now,
       });
     }),

@@ -3,6 +3,7 @@ import { readPast } from '../control/history.ts';
 import { learnControl, readEntry } from '../control/log.ts';
 import { opinionOf } from '../control/opinion.ts';
 import { controlPolicy } from '../control/policy.ts';
+import { lastCanary } from '../health/canary.ts';
 import { readObservations, type SeenBefore } from '../health/observation.ts';
 import type { ControlEntry } from '../journal/facts.ts';
 import type { SiteId } from '../ports/site.ts';
@@ -38,6 +39,8 @@ export class DrillWatch {
   readonly #say: (kind: DrillEntry['kind'], text: string, at?: EpochMs) => void;
   readonly #progress = new Map<string, BatchProgress>();
   readonly #toldHealth = new Map<SiteId, string>();
+  /** As it was learned last. */
+  #control: ControlEntry | undefined;
   #toldEpoch: number;
   #sampledAt: EpochMs;
   #lookedAt: EpochMs | undefined;
@@ -65,11 +68,14 @@ export class DrillWatch {
   async look(state: DrillState): Promise<Looked> {
     const core = this.#core;
     const now = core.clock.now();
-    const [control, observations, stops] = await Promise.all([
-      learnControl(core).catch(() => core.control.current()),
+    const [learnt, observations, stops] = await Promise.all([
+      learnControl(core).catch(() => undefined),
       readObservations(core, this.seen),
       readStops(core, this.#turn.drill),
     ]);
+    // What this process read for itself may be from before the drill: nothing may be concluded from its silence.
+    const control = learnt ?? this.#control ?? (await core.control.current());
+    this.#control = control;
     const past = await readPast(core, control, { whole: true });
     const policy = controlPolicy(core);
     const learned = await this.#follow(state, control, now);
@@ -82,7 +88,11 @@ export class DrillWatch {
     const failed = progress.reduce((sum, one) => sum + one.failed, 0);
     const ended = progress.filter(({ hasEnded }) => hasEnded).reduce((sum, { lines }) => sum + lines, 0);
     const errorShare = ended === 0 ? 0 : failed / ended;
-    const sight: Sight = { control, past, observations, policy, stops, errorShare, progress, now };
+    const canaries = await this.#canaries();
+    // An entry that is missing may be the drill's own.
+    const since = [control, ...past].filter(({ epoch }) => epoch > state.before.epoch);
+    const isLearned = learnt !== undefined && since.length === control.epoch - state.before.epoch;
+    const sight: Sight = { control, isLearned, past, observations, policy, stops, errorShare, progress, canaries, now };
     this.#tellHealth(sight);
     const passedMs = now - (this.#lookedAt ?? now);
     this.#lookedAt = now;
@@ -114,6 +124,21 @@ export class DrillWatch {
     }
     this.#toldEpoch = Math.max(this.#toldEpoch, control.epoch);
     return learned;
+  }
+
+  /** Of the sites that a probe asks for. */
+  async #canaries(): Promise<Record<SiteId, 'ok' | 'failed'>> {
+    const steps = [...this.#drill['steady-state-hypothesis'].probes, ...this.#drill.method];
+    const asked = new Set(
+      steps.flatMap(({ provider }) => (provider.func === 'canary' ? [provider.arguments.site] : [])),
+    );
+    const found: Record<SiteId, 'ok' | 'failed'> = {};
+    for (const id of asked) {
+      const site = this.#core.sites.get(id);
+      const last = site === undefined ? undefined : await lastCanary(this.#core, site).catch(() => undefined);
+      if (last !== undefined) found[id] = last.outcome;
+    }
+    return found;
   }
 
   #tellHealth({ control, observations, policy, now }: Sight): void {

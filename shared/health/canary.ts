@@ -73,6 +73,24 @@ export interface CanaryMemory {
 const pauseTicks = { min: 6, max: 60 } as const;
 const tidyEveryMs: DurationMs = 24 * 3_600_000;
 
+/**
+ * How the last canary of a site went that has ended, for whoever looks between two of them: they are minutes apart.
+ * `undefined` where none has.
+ * @throws what reading the slot throws
+ */
+export async function lastCanary(
+  core: Pick<CanaryCore, 'clock' | 'settings'>,
+  site: Site,
+): Promise<{ outcome: 'ok' | 'failed'; at: EpochMs } | undefined> {
+  const found = await bounded(core, site.id, (signal) => site.state.get(canarySlotKey(site.id), { signal }));
+  const parsed = found === undefined ? undefined : parseFact(slotSchema, found.bytes);
+  if (parsed === undefined || 'fault' in parsed) return undefined;
+  const { endedAt, startedAt, outcome, streak } = parsed.fact;
+  if (endedAt !== null) return { outcome: outcome === 'ok' ? 'ok' : 'failed', at: endedAt };
+  // One is under way: of the one before it only the streak is left.
+  return streak > 0 ? { outcome: 'ok', at: startedAt } : undefined;
+}
+
 /** How long a canary may take before it counts as failed. */
 export function canaryBoundMs(profile: HealthProfile): DurationMs {
   return Math.max(windowMs(profile) / 2, 20_000);

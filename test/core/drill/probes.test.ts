@@ -1,46 +1,41 @@
 import { describe, expect, test } from '@jest/globals';
 import { enterPhase, newDrillState, noteUnsteady } from '../../../shared/drill/machine.ts';
-import { probeValue, type Sight } from '../../../shared/drill/probes.ts';
-import type { Observation, Reading, SeenObservation } from '../../../shared/health/types.ts';
-import type { ControlEntry } from '../../../shared/journal/facts.ts';
-import { drill, shadowSource } from './support.ts';
+import { type ControlEntry, factBytes } from '../../../shared/journal/facts.ts';
+import { canarySlotKey } from '../../../shared/journal/keys.ts';
+import { DrillWorld, drill, shadowSource } from './support.ts';
 
-const canary = (observer: string, at: number, outcome: Reading['outcome']): Reading => ({
-  observer,
-  site: 'aws',
-  signal: 'canary',
-  at,
-  outcome,
-});
-const seen = (observer: string, readings: Reading[], stale = false): SeenObservation => ({
-  observation: {
-    observer,
-    home: observer,
-    trustsItself: true,
-    readings,
-    backlog: [],
-    verdicts: [],
-  } as unknown as Observation,
-  stale,
-  stores: [],
-});
-const ask = (...observations: SeenObservation[]) =>
-  probeValue(
-    { type: 'holdfast', func: 'canary', arguments: { site: 'aws' } },
-    { observations } as unknown as Sight,
-    newDrillState({ epoch: 1, sites: {} } as unknown as ControlEntry, 0),
-  );
+/** Asks for the canary of AWS, where its slot holds this. */
+async function ask(slot: object | undefined): Promise<unknown> {
+  const drills = await DrillWorld.start();
+  const source = shadowSource();
+  const provider = { type: 'holdfast', func: 'canary', arguments: { site: 'aws' } } as const;
+  source['steady-state-hypothesis'].probes.push({ type: 'probe', name: 'canary', tolerance: 'ok', provider });
+  if (slot !== undefined) {
+    const ended = { startedAt: 5, endedAt: 9, outcome: 'ok', code: null, streak: 0 };
+    const fact = {
+      v: 1,
+      kind: 'canary',
+      batch: `batch_${drills.world.uuid()}`,
+      by: 'aws',
+      nonce: 'n',
+      ...ended,
+      ...slot,
+    };
+    await drills.world.aws.state.putIfAbsent(canarySlotKey('aws'), factBytes(fact));
+  }
+  const report = await drills.run(source);
+  return report.checks.find(({ when, name }) => when === 'before' && name === 'canary')?.value;
+}
 
 describe('canary', () => {
-  test('the latest that anybody who is heard saw of that site', () => {
-    expect(ask(seen('aws', [canary('aws', 5, 'ok'), canary('aws', 9, 'failed')]))).toBe('failed');
-    expect(ask(seen('aws', [canary('aws', 9, 'failed')]), seen('azure', [canary('azure', 10, 'ok')]))).toBe('ok');
-  });
-
-  test('nobody sends any, or who did is silent: nothing is known, and no tolerance holds', () => {
-    expect(ask()).toBeNull();
-    expect(ask(seen('aws', [canary('aws', 9, 'ok')], true))).toBeNull();
-    expect(ask(seen('aws', [{ ...canary('aws', 9, 'ok'), site: 'azure' }]))).toBeNull();
+  test.each([
+    ['the last one came through', {}, 'ok'],
+    ['the last one did not', { outcome: 'unsent' }, 'failed'],
+    ['one is under way, and the one before came through', { endedAt: null, outcome: null, streak: 3 }, 'ok'],
+    ['the first one is under way', { endedAt: null, outcome: null }, null],
+    ['none was ever sent', undefined, null],
+  ])('%s', async (_, slot, value) => {
+    expect(await ask(slot)).toBe(value);
   });
 });
 

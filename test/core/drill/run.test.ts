@@ -4,17 +4,19 @@ import { learnControl } from '../../../shared/control/log.ts';
 import { readOpenBatches } from '../../../shared/control/open-batches.ts';
 import { controlPolicy } from '../../../shared/control/policy.ts';
 import { statusPage } from '../../../shared/control/status.ts';
-import type { DrillPhase } from '../../../shared/drill/facts.ts';
+import type { DrillEntry, DrillPhase } from '../../../shared/drill/facts.ts';
 import { readReport, viewDrill } from '../../../shared/drill/read.ts';
 import { startDrill, stopDrill, tendDrills } from '../../../shared/drill/start.ts';
 import { drillTenant } from '../../../shared/drill/tenant.ts';
 import { learnTurns } from '../../../shared/drill/turns.ts';
+import { SiteUnavailableError } from '../../../shared/errors.ts';
 import { readObservations } from '../../../shared/health/observation.ts';
 import { backlogOf, nextSample, openBatch } from '../../../shared/health/progress.ts';
 import { viewBatch } from '../../../shared/journal/batch.ts';
 import { sha256 } from '../../../shared/journal/json.ts';
 import { controlKey, drillReportKey, recentPrefix, resultsPrefix } from '../../../shared/journal/keys.ts';
 import { listAll } from '../../../shared/ports/object-store.ts';
+import type { Stores } from '../../../shared/ports/site.ts';
 import { action, type Cloud, DrillWorld, drill, outageSource, shadowSource } from './support.ts';
 
 const sitesOf = async (drills: DrillWorld, self: Cloud = 'azure') => {
@@ -359,6 +361,59 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     );
     expect(end).toEqual({ status: 'lost-lease' });
     expect((await learnControl(drills.cores.aws)).epoch).toBe(1);
+  });
+
+  test('F48: the control log cannot be listed while it is undone: it waits, and does not take what it knew before for what is', async () => {
+    const drills = await DrillWorld.start();
+    const source = shadowSource({ kind: 'switchover', 'blast-radius': { scope: 'all' }, objectives: {} });
+    source.method = [
+      action('hand over', {
+        func: 'failover',
+        arguments: { from: 'aws', to: 'azure', mode: 'graceful', scope: 'all' },
+      }),
+    ];
+    // The runner's own view of the log is older than the drill.
+    const { azure } = drills.cores;
+    const first = await learnControl(azure);
+    let silent = 0;
+    const deaf = <S extends Stores>(site: S): S => ({
+      ...site,
+      journal: new Proxy(site.journal, {
+        get: (target, name) => {
+          const member = Reflect.get(target, name);
+          if (name !== 'list') return typeof member === 'function' ? member.bind(target) : member;
+          return (prefix: string, options: object) => {
+            if (!prefix.startsWith('control/') || !isSilent()) return target.list(prefix, options);
+            silent += 1;
+            return Promise.reject(new SiteUnavailableError('refused', 'silent', site.id));
+          };
+        },
+      }),
+    });
+    const told: DrillEntry[] = [];
+    // From when it begins to undo, for half a minute.
+    const isSilent = () => {
+      const undoing = told.find(({ kind, text }) => kind === 'phase' && text.startsWith('undo'));
+      return undoing !== undefined && drills.now - undoing.at < 30_000;
+    };
+    const core = {
+      ...azure,
+      control: { current: async () => first },
+      sites: new Map([...azure.sites].map(([id, site]) => [id, deaf(site)])),
+      witness: deaf(azure.witness!),
+    };
+    const deps = drills.deps('runner-1', { onEntry: (entry) => void told.push(entry) });
+    const task = (async () => {
+      const started = await startDrill(core, deps, drills.order(source));
+      if (started.status !== 'started') throw new Error(started.status);
+      return started.run.run();
+    })();
+    const end = await drills.until(task);
+    if (end.status !== 'ended') throw new Error(end.status);
+    expect(silent).toBeGreaterThan(0);
+    expect(told.map(({ text }) => text)).toContain('waits: the control log cannot be read now');
+    expect(end.report.verdict.reasons).toEqual([]);
+    expect(await sitesOf(drills)).toEqual(asBefore);
   });
 
   test('F48: two drills start in the same second on two clouds: one runs, the other is told whose turn it is', async () => {
