@@ -1,6 +1,7 @@
 /**
  * Ten thousand submits, each awaited, answered by calls that share them. Goal: at most 2 × the time of `dataloader`,
- * with budgets (items, tokens) and a deadline for each item, which it does not have.
+ * with budgets (items, tokens) and a deadline for each item, which it does not have. `ours` is as the client's `Enqueuer`
+ * uses it; `worker` also knows when each came, so that a call can be shared in two.
  */
 import DataLoader from 'dataloader';
 import PQueue from 'p-queue';
@@ -27,7 +28,7 @@ interface Item {
   resolve(answer: number): void;
 }
 
-async function ours(): Promise<number[]> {
+async function coalesced(isWorker: boolean): Promise<number[]> {
   const cost = new CostModel();
   const coalescer = new Coalescer<Item>({
     clock: systemClock,
@@ -35,6 +36,7 @@ async function ours(): Promise<number[]> {
     weightMax: 1_000_000,
     lingerMs: 5,
     cost,
+    ...(isWorker && { nextEndAt: () => undefined }),
     send(gathered, why) {
       for (let from = 0; from < gathered.length; from += perCall) {
         const part = gathered.slice(from, from + perCall);
@@ -63,7 +65,9 @@ async function pQueue(): Promise<number[]> {
   return Promise.all(inputs.map((n) => queue.add(async () => (await call([n]))[0]!)));
 }
 
-const rivals = { ours, dataloader, pQueue };
+const ours = () => coalesced(false);
+const worker = () => coalesced(true);
+const rivals = { ours, worker, dataloader, pQueue };
 const expected = JSON.stringify(inputs.map((n) => 2 * n));
 const made: Record<string, number> = {};
 for (const [name, run] of Object.entries(rivals)) {
@@ -72,15 +76,21 @@ for (const [name, run] of Object.entries(rivals)) {
   made[name] = calls;
 }
 // One run of `p-queue` takes as long as fifty of the others.
-const times = { ...(await roundsAsync(5, { dataloader, pQueue })), ...(await roundsAsync(101, { ours, dataloader })) };
-const ratio = medianRatio(times.ours!, times.dataloader!);
+const times = {
+  ...(await roundsAsync(5, { dataloader, pQueue })),
+  ...(await roundsAsync(101, { ours, worker, dataloader })),
+};
+const ratio = Math.max(medianRatio(times.ours!, times.dataloader!), medianRatio(times.worker!, times.dataloader!));
 table(
   ['10,000 submits', 'ms', 'calls', '÷ dataloader'],
   Object.keys(rivals).map((name) => [
     name,
     median(times[name]!).toFixed(2),
     String(made[name]),
-    (median(times[name]!) / median(times.dataloader!)).toFixed(2),
+    (name === 'pQueue'
+      ? median(times[name]!) / median(times.dataloader!)
+      : medianRatio(times[name]!, times.dataloader!)
+    ).toFixed(2),
   ]),
 );
 console.log(`goal: ours ≤ 2 × dataloader: ${ratio <= 2 ? 'met' : 'MISSED'}`);

@@ -6,7 +6,8 @@
  * Ours is the handler that is deployed, around work that does next to nothing. It also gives each message that failed
  * back, by a call of the queue, so that it comes again when it should and not when its visibility ends; the others only
  * name it. So there are two tables: each as it comes (ours does more, and the goals hold there), and each with the same
- * call. The call itself is nobody's here: it answers at once.
+ * call. The call itself is nobody's here: it answers at once. `bare` has no handler at all: what it takes, the work itself
+ * and the making of errors, nobody can save, and the last ratio is that of what powertools and ours take above it.
  *
  * Processor time is counted, of all threads of the process, the collector's too; each sample begins with an
  * empty young generation. (Not with a whole collection: that also throws compiled code away whose objects have all died.)
@@ -57,12 +58,14 @@ async function rowOf(count: number, failing: number, rivals: Record<string, Hand
   const toPlain = medianRatio(times.ours!, times.plain!);
   const toPowertools = medianRatio(times.powertools!, times.ours!);
   const names = Object.keys(rivals);
+  const aboveBare = (name: string) => times[name]!.map((ms, i) => ms - times.bare![i]!);
   const row = [
     `${count}, ${failing} %`,
     ((median(times.plain!) * 1e6) / (count * repeat)).toFixed(0),
     toPlain.toFixed(2),
-    ...['powertools', 'middy'].map((name) => medianRatio(times[name]!, times.plain!).toFixed(2)),
+    ...['powertools', 'middy', 'bare'].map((name) => medianRatio(times[name]!, times.plain!).toFixed(2)),
     toPowertools.toFixed(2),
+    medianRatio(aboveBare('powertools'), aboveBare('ours')).toFixed(1),
     names.map((name) => givenBack[name]).join(' / '),
   ];
   return { row, isMet: toPlain <= 1.05 && toPowertools >= 1.6 };
@@ -74,8 +77,10 @@ const heads = [
   'ours ÷ plain',
   'powertools ÷ plain',
   'middy ÷ plain',
+  'bare ÷ plain',
   'powertools ÷ ours',
-  'giving back: plain / ours / powertools / middy',
+  'both above bare',
+  'giving back: bare / plain / ours / powertools / middy',
 ];
 const goals = 'goals: ours ÷ plain ≤ 1.05, powertools ÷ ours ≥ 1.6:';
 for (const [title, rivals, which, shares] of [

@@ -90,14 +90,16 @@ const plain =
 const complete: Settlement = { kind: 'complete' };
 const giveBack: Settlement = { kind: 'giveBack', delayMs: 0 };
 
-/** As the worker settles: each delivery on its own, whatever becomes of the others. */
-async function settle(delivery: Delivery): Promise<unknown> {
+/** As the worker settles (`workOne` in `shared/worker/work.ts`): each delivery on its own, waited for, last. */
+async function settle(delivery: Delivery): Promise<void> {
+  let settlement = complete;
   try {
     work(delivery.body as string);
   } catch {
-    return delivery.settle(giveBack);
+    settlement = giveBack;
   }
-  return delivery.settle(complete);
+  const settling = delivery.settle(settlement);
+  if (settling !== undefined) await settling;
 }
 
 const context = { getRemainingTimeInMillis: () => 240_000 } as Context;
@@ -117,6 +119,21 @@ const powertools =
   (event) =>
     processPartialResponse(event, workOn, processor, { throwOnFullBatchFailure: false });
 
+/** No handler at all: the work, its errors and the calls, which are the same for everybody. */
+const bare =
+  (givesBack: boolean): Handler =>
+  async ({ Records }) => {
+    const batchItemFailures: SQSBatchResponse['batchItemFailures'] = [];
+    for (const record of Records)
+      try {
+        work(record.body);
+      } catch {
+        if (givesBack) void queue.giveBack(sqsLeasedMessage(record), 0);
+        batchItemFailures.push({ itemIdentifier: record.messageId });
+      }
+    return { batchItemFailures };
+  };
+
 function withMiddy(workOn: Work): Handler {
   const handler = middy<SQSEvent, unknown>()
     .use(partialFailure({ logger: () => {} }))
@@ -124,13 +141,14 @@ function withMiddy(workOn: Work): Handler {
   return (event) => handler(event, context) as Promise<SQSBatchResponse>;
 }
 
-const rivalsWith = (workOn: Work): Record<string, Handler> => ({
+const rivalsWith = (workOn: Work, givesBack: boolean): Record<string, Handler> => ({
+  bare: bare(givesBack),
   plain: plain(workOn),
   ours,
   powertools: powertools(workOn),
   middy: withMiddy(workOn),
 });
 /** Each as it comes: only ours gives messages back. */
-export const asTheyCome = rivalsWith(workOn);
+export const asTheyCome = rivalsWith(workOn, false);
 /** Each with a call that gives back what failed. */
-export const allGivingBack = rivalsWith(workOnOrGiveBack);
+export const allGivingBack = rivalsWith(workOnOrGiveBack, true);

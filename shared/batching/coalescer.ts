@@ -82,10 +82,11 @@ export interface Size {
 export class Coalescer<T extends Size & { deadline: EpochMs }> {
   readonly #options: CoalescerOptions<T>;
   #gathered: T[] = [];
-  /** When each of them came. */
+  /** When each of them came; kept only where they may be parted. */
   #cameAt: EpochMs[] = [];
   /** None is due before one that came before it. */
   #isInOrder = true;
+  #newestDeadline: EpochMs = Number.NEGATIVE_INFINITY;
   #state: Gathered & { weight: number } = { since: 0, deadline: Number.POSITIVE_INFINITY, items: 0, weight: 0 };
   #timer: { at: EpochMs; cancel: AbortController } | undefined;
   #isFullNoted = false;
@@ -99,7 +100,7 @@ export class Coalescer<T extends Size & { deadline: EpochMs }> {
   }
 
   add(item: T): void {
-    this.#take(item, this.#options.clock.now());
+    this.#take(item, undefined);
     const { itemsMax, weightMax } = this.#options;
     if (this.#state.items < itemsMax && this.#state.weight < weightMax) this.#arm();
     else if (!this.#isFullNoted) {
@@ -125,15 +126,21 @@ export class Coalescer<T extends Size & { deadline: EpochMs }> {
     if (this.#gathered.length > 0) this.#send('flushed');
   }
 
-  #take(item: T, cameAt: EpochMs): void {
+  /** @param cameAt when it came; default now */
+  #take(item: T, cameAt: EpochMs | undefined): void {
     const state = this.#state;
     if (this.#gathered.length === 0) {
-      Object.assign(state, { since: cameAt, deadline: Number.POSITIVE_INFINITY, items: 0, weight: 0 });
+      state.since = cameAt ?? this.#options.clock.now();
+      state.deadline = Number.POSITIVE_INFINITY;
+      state.items = 0;
+      state.weight = 0;
       this.#isInOrder = true;
+      this.#newestDeadline = item.deadline;
     }
-    if (item.deadline < (this.#gathered.at(-1)?.deadline ?? item.deadline)) this.#isInOrder = false;
+    if (item.deadline < this.#newestDeadline) this.#isInOrder = false;
+    this.#newestDeadline = item.deadline;
     this.#gathered.push(item);
-    this.#cameAt.push(cameAt);
+    if (this.#options.nextEndAt !== undefined) this.#cameAt.push(cameAt ?? this.#options.clock.now());
     state.deadline = Math.min(state.deadline, item.deadline);
     state.items += item.items;
     state.weight += item.weight;

@@ -58,7 +58,8 @@ async function workOne(core: Core, delivery: Delivery, deadline: EpochMs): Promi
       settlementOf(core, parsed.fact, delivery.deliveryCount, error),
     ),
   );
-  await delivery.settle(settlement);
+  const settling = delivery.settle(settlement);
+  if (settling !== undefined) await settling;
 }
 
 async function handle(own: Core, pointer: Pointer, deliveryCount: number, deadline: EpochMs): Promise<Settlement> {
