@@ -97,6 +97,8 @@ export const stateSchema = z.object({
   stepAt: at,
   /** When the action of the step was carried out; `null` until then. */
   doneAt: at.nullable(),
+  /** When it was taken over from a runner that was not heard any more. */
+  takenAt: at.nullable().default(null),
   /** Why it was ended early, and by the name of what rule. */
   aborted: z.object({ rule: z.string(), sentence: text }).nullable(),
   /** When the first fault or command struck. */

@@ -39,6 +39,11 @@ export interface DrillSeen {
   undo: Undo;
 }
 
+/**
+ * A command that was under way when the drill was taken over has ended after this long; only then can the log show all of
+ * what its runner did. That runner may have been slow, or be early by its clock.
+ */
+const underWayMs: DurationMs = 40_000;
 /** Pause between two looks at something that has not come to be yet. */
 const lookAgainMs: DurationMs = 1_000;
 
@@ -51,6 +56,7 @@ export function newDrillState(control: ControlEntry, now: EpochMs): DrillState {
     step: 0,
     stepAt: now,
     doneAt: null,
+    takenAt: null,
     aborted: null,
     faultAt: null,
     faults: [],
@@ -145,6 +151,8 @@ function undo(drill: Drill, state: DrillState, undo: Undo, now: EpochMs): DrillM
     why,
     ...(isLate && { late: lateCheck(drill, value, now) }),
   });
+  if (undo.kind === 'done' && state.takenAt !== null && now - state.takenAt < underWayMs)
+    return { kind: 'wait', ms: lookAgainMs, why: 'what its last runner may still have under way' };
   if (undo.kind === 'done') return leave('all is as before', showDuration(now - state.phaseAt));
   if (isLate && undo.kind === 'wait' && !undo.isOwn) return leave(`not as before: ${undo.why}`, undo.why);
   return undo.kind === 'command' ? { kind: 'command', undo } : { kind: 'wait', ms: lookAgainMs, why: undo.why };

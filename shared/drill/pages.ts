@@ -4,7 +4,15 @@ import { drillPageKey } from '../journal/keys.ts';
 import { putEverywhere } from '../journal/replicas.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import type { DrillEntry, DrillPage, DrillSample, DrillState, DrillTurn } from './facts.ts';
+import type { DrillDesk } from './read.ts';
 import type { TurnCore } from './turns.ts';
+
+/**
+ * Whoever takes a drill over begins at the next multiple of this: pages from there on tell a runner that is only slow, or
+ * whose clock is, that the drill is not its own any more. Who is first by name where two take it over at once has it.
+ */
+const pagesOfOne = 1_000_000;
+const generationOf = (page: number) => Math.floor(page / pagesOfOne);
 
 /** What a runner writes as it goes on, page by page, so that another can go on from there. Each page renews the lease. */
 export class DrillPages {
@@ -63,7 +71,19 @@ export class DrillPages {
   /** Takes a drill whose lease is over. */
   async take(state: DrillState): Promise<void> {
     this.#until = this.#core.clock.now() + this.#lease;
+    this.#page = (generationOf(this.#page) + 1) * pagesOfOne;
     await this.write(state);
+  }
+
+  /** @throws StaleEpochError `drill_lease_lost` where somebody has taken the drill over */
+  assertMine(pages: DrillDesk['pages']): void {
+    const own = generationOf(this.#page);
+    const taker = pages.find(
+      ({ page, runner }) =>
+        generationOf(page) > own || (own > 0 && generationOf(page) === own && runner < this.#runner),
+    );
+    if (taker !== undefined)
+      throw new StaleEpochError('drill_lease_lost', `${taker.runner} has taken over ${this.#drill}`);
   }
 
   /**

@@ -1,6 +1,6 @@
 import { parseFact } from '../journal/facts.ts';
 import { utf8 } from '../journal/json.ts';
-import { drillPrefix, drillReportKey } from '../journal/keys.ts';
+import { drillPrefix, drillReportKey, parseDrillPageKey } from '../journal/keys.ts';
 import { listEverywhere, readFact } from '../journal/replicas.ts';
 import { type DrillPage, type DrillStop, type DrillTurn, drillPageSchema, drillStopSchema } from './facts.ts';
 import { type DrillReport, drillReportSchema } from './report.ts';
@@ -32,15 +32,22 @@ export async function viewDrill(core: TurnCore, turn: DrillTurn): Promise<DrillV
   return { turn, pages, until, report: pages.find(({ report }) => report !== null)?.report ?? undefined };
 }
 
-/** What on-call asked for. */
-export async function readStops(core: TurnCore, drill: string): Promise<DrillStop[]> {
-  const { keys } = await listEverywhere(core, `${drillPrefix(drill)}stops/`).catch(() => ({ keys: [] }));
+/** What lies on the desk of a drill: what on-call asked for, and who wrote pages. */
+export interface DrillDesk {
+  stops: DrillStop[];
+  pages: readonly { page: number; runner: string }[];
+}
+
+/** One LIST a store; empty where none can be made. */
+export async function readDesk(core: TurnCore, drill: string): Promise<DrillDesk> {
+  const { keys } = await listEverywhere(core, drillPrefix(drill)).catch(() => ({ keys: [] }));
   const stops: DrillStop[] = [];
   for (const { key } of keys) {
+    if (!key.startsWith(`${drillPrefix(drill)}stops/`)) continue;
     const found = await readFact(core, drillStopSchema, key).catch(() => undefined);
     if (found !== undefined && 'fact' in found) stops.push(found.fact);
   }
-  return stops.sort((a, b) => a.at - b.at);
+  return { stops: stops.sort((a, b) => a.at - b.at), pages: keys.flatMap(({ key }) => parseDrillPageKey(key) ?? []) };
 }
 
 /** The report of a drill, and whether its bytes are what its name says. */

@@ -18,6 +18,7 @@ import { type DrillObjection, endsDrill } from './incident.ts';
 import { afterProbe, type DrillMove, enterPhase, newDrillState, nextDrillMove, nextStep } from './machine.ts';
 import { DrillPages } from './pages.ts';
 import { probeValue, type Sight } from './probes.ts';
+import { readDesk } from './read.ts';
 import type { DrillReport } from './report.ts';
 import { sendCommand } from './send.ts';
 import { struckState } from './strike.ts';
@@ -92,6 +93,7 @@ export class DrillRun {
     const sentence = `its runner was not heard since ${new Date(this.#pages.heardAt).toISOString()}: it is undone by ${this.#deps.runner}`;
     const isLeft = this.state.phase === 'before' || this.state.phase === 'method';
     if (isLeft) this.state = enterPhase(this.state, 'undo', now, { rule: 'lease-expired', sentence });
+    this.state = { ...this.state, takenAt: now };
     this.#say('note', `lease-expired: ${sentence}`);
     await this.#pages.take(this.state);
   }
@@ -124,7 +126,8 @@ export class DrillRun {
         await this.#write();
         return { status: 'paused' };
       }
-      const { sight, state, sample } = await this.#watch.look(this.state);
+      const { sight, pages, state, sample } = await this.#watch.look(this.state);
+      this.#pages.assertMine(pages);
       this.state = state;
       if (sample !== undefined) {
         this.#pages.add(sample);
@@ -299,7 +302,9 @@ export class DrillRun {
     this.#say('note', `refused, as it has to be: ${said}`);
   }
 
-  #send(command: ControlCommand, operation: string, reason: string, force: readonly RuleName[] = []) {
+  async #send(command: ControlCommand, operation: string, reason: string, force: readonly RuleName[] = []) {
+    // Since the look others may have found that it is over, by their clocks.
+    this.#pages.assertMine((await readDesk(this.#core, this.id)).pages);
     return sendCommand(this.#core, this.#watch.seen, { drill: this.id, command, operation, reason, force });
   }
 
@@ -335,6 +340,7 @@ export class DrillRun {
       await this.#send(command, operation, `drill ${this.id} is undone: ${why}`, forcedToUndo);
       this.#say('undo', why);
     } catch (error) {
+      if (codeOf(error) === 'drill_lease_lost') throw error;
       const note = `${why}: ${String((error as Error)?.message).slice(0, 500)}`;
       if (this.#toldWhy !== note) this.#say('note', note);
       this.#toldWhy = note;
@@ -348,6 +354,7 @@ export class DrillRun {
     const found = await gatherEvidence(core, this.drill, this.state, control, async () => {
       if (this.#pages.isAging) await this.#write();
     });
+    this.#pages.assertMine((await readDesk(core, this.id)).pages);
     for (const batch of found.missing) this.#say('note', `${batch} is in no journal`);
     const verdict = judgeDrill(this.drill, this.state, found);
     this.state = enterPhase(this.state, 'ended', now);

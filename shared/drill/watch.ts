@@ -13,7 +13,7 @@ import type { DrillEntry, DrillSample, DrillState, DrillTurn } from './facts.ts'
 import type { Drill } from './file.ts';
 import { noteUnsteady } from './machine.ts';
 import { probeValue, type Sight } from './probes.ts';
-import { readStops } from './read.ts';
+import { type DrillDesk, readDesk } from './read.ts';
 import type { TurnCore } from './turns.ts';
 
 /** Shortest pause between two samples; of a drill that may take long there are not more than `samplesMax`. */
@@ -23,6 +23,8 @@ const samplesMax = 2_000;
 /** What a look came to. */
 export interface Looked {
   sight: Sight;
+  /** Who wrote pages. */
+  pages: DrillDesk['pages'];
   /** As it was, with what was seen noted. */
   state: DrillState;
   /** Now and then. */
@@ -68,10 +70,10 @@ export class DrillWatch {
   async look(state: DrillState): Promise<Looked> {
     const core = this.#core;
     const now = core.clock.now();
-    const [learnt, observations, stops] = await Promise.all([
+    const [learnt, observations, { stops, pages }] = await Promise.all([
       learnControl(core).catch(() => undefined),
       readObservations(core, this.seen),
-      readStops(core, this.#turn.drill),
+      readDesk(core, this.#turn.drill),
     ]);
     // What this process read for itself may be from before the drill: nothing may be concluded from its silence.
     const control = learnt ?? this.#control ?? (await core.control.current());
@@ -99,6 +101,7 @@ export class DrillWatch {
     const noted = noteSight({ ...state, learned }, sight);
     return {
       sight,
+      pages,
       state: noteUnsteady(this.#drill, noted, (one) => probeValue(one, sight, noted), passedMs),
       sample: this.#isSampleDue(now) ? sampleOf(sight) : undefined,
     };

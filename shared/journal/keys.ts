@@ -92,6 +92,11 @@ export const drillPrefix = (drill: string): string => `drills/${drill}/`;
 /** `runner` makes it unique: two that believe they run the same drill never write the same key. */
 export const drillPageKey = (drill: string, page: number, runner: string): string =>
   `${drillPrefix(drill)}pages/${pad(page, 8)}-${runner}.json`;
+/** Reads the key of a page; `undefined` for any other. */
+export function parseDrillPageKey(key: string): { page: number; runner: string } | undefined {
+  const m = /^drills\/[a-z0-9-]+\/pages\/(\d{8})-(.+)\.json$/.exec(key);
+  return m === null ? undefined : { page: Number(m[1]), runner: m[2]! };
+}
 export const drillStopKey = (drill: string, uuid: string): string => `${drillPrefix(drill)}stops/${uuid}.json`;
 export const drillReportKey = (drill: string, hash: string): string => `${drillPrefix(drill)}reports/${hash}.json`;
 

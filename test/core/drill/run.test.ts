@@ -363,6 +363,47 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     expect((await learnControl(drills.cores.aws)).epoch).toBe(1);
   });
 
+  test('F48: a function whose clock is early takes a drill from a runner that lives: one of them acts, and one report stands', async () => {
+    const drills = await DrillWorld.start();
+    const source = shadowSource({ kind: 'switchover', 'blast-radius': { scope: 'all' }, objectives: {}, lease: '60s' });
+    source.method = [
+      action('hand over', {
+        func: 'failover',
+        arguments: { from: 'azure', to: 'aws', mode: 'graceful', scope: 'all' },
+      }),
+      { ...action('again', { func: 'submit', arguments: { home: 'aws' } }), pauses: { before: '2m' } } as never,
+    ];
+    const early = { ...drills.cores.aws };
+    early.clock = { ...early.clock, now: () => drills.now + 90_000, sleep: (ms) => drills.cores.aws.clock.sleep(ms) };
+    const told: DrillEntry[] = [];
+    const first = (async () => {
+      const deps = drills.deps('first', { onEntry: (entry) => void told.push(entry) });
+      const started = await startDrill(drills.cores.azure, deps, drills.order(source));
+      if (started.status !== 'started') throw new Error(started.status);
+      return started.run.run();
+    })();
+    let second: Promise<unknown> = Promise.resolve('not yet');
+    const both = (async () => {
+      const end = await first;
+      return [end, await second];
+    })();
+    const [end, tended] = await drills.until(both, () => {
+      // While it has cordoned, and waits for the work to be done.
+      if (told.some(({ text }) => text.includes('cordoned')) && told.length < 1_000) {
+        told.length = 1_000;
+        second = tendDrills(early, drills.deps('aws'), [], Number.POSITIVE_INFINITY);
+      }
+    });
+    expect(end).toEqual({ status: 'lost-lease' });
+    expect(tended).toMatchObject({
+      status: 'run',
+      end: { status: 'ended', report: { verdict: { outcome: 'aborted' } } },
+    });
+    const reports = await Array.fromAsync(listAll(drills.world.aws.journal, 'drills/drill-1/reports/'));
+    expect(reports).toHaveLength(1);
+    expect(await sitesOf(drills)).toEqual(asBefore);
+  });
+
   test('F48: the control log cannot be listed while it is undone: it waits, and does not take what it knew before for what is', async () => {
     const drills = await DrillWorld.start();
     const source = shadowSource({ kind: 'switchover', 'blast-radius': { scope: 'all' }, objectives: {} });

@@ -52,6 +52,14 @@ describe('undoing', () => {
     expect(undoOf('d', before, risen, [...log, moved])).toEqual({ kind: 'done' });
   });
 
+  test('whoever took a drill over waits for what its last runner may still have under way', () => {
+    const state = { ...enterPhase(newDrillState(found, 0), 'undo', 0), takenAt: 0 };
+    const move = (now: number) =>
+      nextDrillMove(drill(shadowSource()), state, { ends: undefined, undo: { kind: 'done' } }, now);
+    expect(move(39_000)).toMatchObject({ kind: 'wait' });
+    expect(move(40_000)).toMatchObject({ kind: 'enter', phase: 'after' });
+  });
+
   test('an incident of others is waited for no longer than `settle`; a trace of the drill is never given up', () => {
     const shadow = drill(shadowSource({ settle: '10s' }));
     const state = enterPhase(newDrillState(found, 0), 'undo', 0);
