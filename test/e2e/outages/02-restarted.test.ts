@@ -11,10 +11,14 @@ test.each(victims)(
       // What lies in its queue then is stale when it comes back.
       const held = await outage.world.core.sites.get(victim)!.work.depth();
       expect(held.visible + held.inFlight).toBeGreaterThan(0);
+      const { epoch } = await outage.control();
+      const at = Date.now();
       outage.world.kill(victim);
       await outage.untilState(victim, 'fenced', survivor);
       await outage.world.restart(victim);
       await outage.expectComplete(survivor, batch);
+      const rtoMs = await outage.expectRedriven(survivor, batch, { epoch, at });
+      console.log(`${victim} killed, and started again: first redriven result after ${rtoMs} ms`);
       await outage.untilReturned(victim);
       await outage.untilConverged();
       // Its model server was started with it: whatever it had been asked for since, it would have counted.

@@ -26,13 +26,19 @@ describe.each(victims)('%s: one service alone', (victim) => {
     ({ faults: orders, cause }) =>
       withOutage(async (outage, faults) => {
         const batch = await outage.underWay(victim, 0.3);
+        // What is in work when the fault comes must not be all that is left.
+        await outage.behave({ latency: { ms: 20_000 } }, { clouds: [victim] });
+        const { epoch } = await outage.control();
+        const at = Date.now();
         for (const order of orders) await faults.inject({ ...order, site: victim, ttlMs: lastingMs });
         await outage.untilState(victim, 'fenced', survivor);
         const last = (await outage.log()).findLast(({ changes }) => changes.some((one) => one.includes('→ fenced')))!;
         expect(last.reason).toContain(`${victim} is down (`);
         expect(last.reason).toContain(cause);
         const ended = await outage.expectComplete(survivor, batch);
-        console.log(`${victim}, ${cause}: ${last.reason}; ${ended.holdfast.repeats} repeats`);
+        const rtoMs = await outage.expectRedriven(survivor, batch, { epoch, at });
+        const { repeats } = ended.holdfast;
+        console.log(`${victim}, ${cause}: ${last.reason}; first redriven result after ${rtoMs} ms, ${repeats} repeats`);
         expect(await outage.deadLetters().catch(() => 0)).toBe(0);
       }),
     900_000,
@@ -46,6 +52,8 @@ describe.each(victims)('%s: one service alone', (victim) => {
     ({ order, cause }) =>
       withOutage(async (outage, faults) => {
         const batch = await outage.underWay(victim, 0.2);
+        const { epoch } = await outage.control();
+        const at = Date.now();
         await faults.inject({ ...order, model: gsm8k, site: victim, ttlMs: lastingMs });
         const moved = await outage.untilStatus(`${gsm8k} is moved`, ({ moves }) => moves.length > 0, { by: survivor });
         expect(moved.moves[0]).toContain(`model ${gsm8k}: ${victim} → ${survivor}`);
@@ -57,6 +65,8 @@ describe.each(victims)('%s: one service alone', (victim) => {
         expect(fenced.map(({ reason, evidence }) => ({ reason, evidence }))).toEqual([]);
         expect(stayed.holdfast.answered_by).toEqual({ [victim]: 20 });
         await outage.expectComplete(survivor, batch);
+        const rtoMs = await outage.expectRedriven(survivor, batch, { epoch, at });
+        console.log(`${victim}, ${cause}: first result of the other cloud after ${rtoMs} ms`);
         expect((await outage.control()).sites[victim]!.state).toBe('active');
         // When it is well again, it works at home again.
         await faults.clear();

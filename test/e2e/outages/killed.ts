@@ -23,10 +23,9 @@ export async function expectTakeover(victim: Cloud, share: number): Promise<{ rt
     const status = await outage.untilState(victim, 'fenced', survivor);
     expect(status.sites.find(({ site }) => site === victim)!.causes).toContain('site-dark');
     const ended = await outage.expectComplete(survivor, batch, gsm8kIds);
-    const rtoMs = (await outage.firstRedriven(survivor, batch, epoch)) - killedAt;
+    const rtoMs = await outage.expectRedriven(survivor, batch, { epoch, at: killedAt });
     const repeats = ended.holdfast.repeats!;
     console.log(`${victim} killed at ${share * 100} %: first redriven result after ${rtoMs} ms, ${repeats} repeats`);
-    expect(rtoMs).toBeLessThan(60_000);
     const last = (await outage.log()).at(-1)!;
     expect(last.actor).toMatch(/^monitor\//);
     return { rtoMs, repeats };

@@ -239,6 +239,13 @@ export class Outage {
     return Math.min(...times);
   }
 
+  /** Expects the first result that another cloud wrote after a fault to have come within 60 s of it; gives the ms. */
+  async expectRedriven(site: Cloud, batch: Batch, { epoch, at }: { epoch: number; at: number }): Promise<number> {
+    const rtoMs = (await this.firstRedriven(site, batch, epoch)) - at;
+    expect(rtoMs).toBeLessThan(60_000);
+    return rtoMs;
+  }
+
   /** Waits until both journals hold the same, by their lists. */
   async untilConverged(): Promise<void> {
     let last: unknown;
