@@ -79,8 +79,8 @@ describe('the built functions', () => {
     expect(sizes).toHaveLength(9);
     for (const { entry, eagerBytes } of sizes) {
       expect(entry).toMatch(/^functions-(aws|azure)\//);
-      // The smaller SDK alone is four times this.
-      expect(eagerBytes).toBeLessThan(450_000);
+      // The smaller SDK alone is more than three times this; the largest entry runs drills, once a minute and for nobody who waits.
+      expect(eagerBytes).toBeLessThan(500_000);
     }
   });
 
