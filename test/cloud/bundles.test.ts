@@ -79,7 +79,7 @@ describe('the built functions', () => {
     expect(sizes).toHaveLength(9);
     for (const { entry, eagerBytes } of sizes) {
       expect(entry).toMatch(/^functions-(aws|azure)\//);
-      // The smaller SDK alone is more than three times this; the largest entry runs drills, once a minute and for nobody who waits.
+      // The smaller SDK alone is more than three times this. The largest entry runs drills: nobody waits for it.
       expect(eagerBytes).toBeLessThan(500_000);
     }
   });
