@@ -1,6 +1,5 @@
 import type { z } from 'zod';
 import { SiteUnavailableError, TransientError } from '../errors.ts';
-import type { SiteId } from '../ports/site.ts';
 import {
   type Acceptance,
   acceptanceSchema,
@@ -26,7 +25,6 @@ import {
   dispatchesPrefix,
   manifestKey,
   parseResultKey,
-  parseWriteKey,
   plansPrefix,
   publicationKey,
   publicationSolosPrefix,
@@ -52,8 +50,6 @@ export interface BatchView {
   manifest: Manifest;
   /** The one that counts: earliest time, then uuid. */
   acceptance: Acceptance;
-  /** Sites whose doors accepted it: both, where one job was sent to both. */
-  acceptedAt: SiteId[];
   plan: Plan | undefined;
   /** In the order in which candidates are chosen. */
   results: PlacedResult[];
@@ -106,9 +102,8 @@ async function lookAtBatch(
   const at = { tenant, batch };
   const soloKeys = under(publicationSolosPrefix(tenant, batch));
   const hasPublication = keys.some(({ key }) => key === publicationKey(tenant, batch));
-  const acceptanceKeys = under(acceptancesPrefix(tenant, batch));
   const [acceptance, manifest, plan, publication] = await Promise.all([
-    earliestAcceptance(core, at, acceptanceKeys),
+    earliestAcceptance(core, at, under(acceptancesPrefix(tenant, batch))),
     readOf(core, at, manifestSchema, manifestKey(tenant, batch)),
     anyPlan(core, under(plansPrefix(tenant, batch))),
     hasPublication
@@ -125,7 +120,6 @@ async function lookAtBatch(
     unseen,
     manifest,
     acceptance,
-    acceptedAt: [...new Set(acceptanceKeys.flatMap((key) => parseWriteKey(key)?.site ?? []))],
     plan,
     results: placedResults(keys, resultsPrefix(tenant, batch)),
     dispatchKeys: under(dispatchesPrefix(tenant, batch)),

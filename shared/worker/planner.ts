@@ -1,16 +1,17 @@
-import { type Core, ownSite } from '../core.ts';
+import type { Core } from '../core.ts';
 import { SiteUnavailableError, TransientError } from '../errors.ts';
 import { type BatchView, readDispatches, viewBatch, viewBatchOrWait } from '../journal/batch.ts';
 import { factBytes, type Plan } from '../journal/facts.ts';
 import { sha256 } from '../journal/json.ts';
-import { fileContentKey, planKey } from '../journal/keys.ts';
-import { putOwnFirst, streamAnywhere } from '../journal/replicas.ts';
+import { acceptancesPrefix, fileContentKey, planKey } from '../journal/keys.ts';
+import { bounded, putOwnFirst, streamAnywhere } from '../journal/replicas.ts';
+import type { SiteId } from '../ports/site.ts';
 import { dispatch } from './dispatch.ts';
 import { placeOf, servingOf } from './owner.ts';
 import { PlanBuilder } from './plan.ts';
 
 /** What became of a request to plan. */
-export type PlanOutcome = 'dispatched' | 'left-to-owner' | 'waiting' | 'refused' | 'cancelled' | 'nothing-to-do';
+export type PlanOutcome = 'dispatched' | 'being-sent' | 'waiting' | 'refused' | 'cancelled' | 'nothing-to-do';
 
 /**
  * Plans a batch that was accepted and sends its pointers to the owner's queue. Idempotent: a plan that is there is taken,
@@ -42,26 +43,31 @@ export async function planBatch(core: Core, tenant: string, batch: string): Prom
     });
     return 'dispatched';
   };
-  const isSentTwice =
-    view.acceptedAt.length > 1 && core.clock.now() - view.acceptance.at < core.settings.dispatchLeaseMs;
-  if (!isSentTwice) return send();
-  return owner === core.self || !view.acceptedAt.includes(owner) ? sendOnce(core, view, send) : 'left-to-owner';
+  const acceptances = view.keys.filter(({ key }) => key.startsWith(acceptancesPrefix(tenant, batch)));
+  const isSentTwice = acceptances.length > 1 && core.clock.now() - view.acceptance.at < core.settings.dispatchLeaseMs;
+  return isSentTwice ? sendOnce(core, owner, view, send) : send();
 }
 
 /**
  * One job sent to both doors at the same moment is asked to be planned twice, and neither planner sees the other's dispatch
- * yet: every line would be worked twice. So for one lease of time the owner is left to send it, if it has accepted it
- * itself, and of several planners the one whose claim stands; whoever dies with it is forgotten after that.
+ * yet: every line would be worked twice. So for one lease of time the one sends it whose claim stands at the owner, to
+ * whose queue it goes; whoever dies with a claim is forgotten after that.
  */
-async function sendOnce(core: Core, view: BatchView, send: () => Promise<PlanOutcome>): Promise<PlanOutcome> {
-  const { state } = ownSite(core);
-  const claim = `planning/${view.batch}`;
-  if ((await state.putIfAbsent(claim, new Uint8Array([1]))).status === 'exists') return 'left-to-owner';
+async function sendOnce(
+  core: Core,
+  owner: SiteId,
+  { tenant, batch }: BatchView,
+  send: () => Promise<PlanOutcome>,
+): Promise<PlanOutcome> {
+  const { state } = core.sites.get(owner)!;
+  const claim = `planning/${batch}`;
+  const put = await bounded(core, owner, (signal) => state.putIfAbsent(claim, new Uint8Array([1]), { signal }));
+  if (put.status === 'exists') return 'being-sent';
   try {
-    const { dispatchKeys = [] } = (await viewBatch(core, view.tenant, view.batch)) ?? {};
+    const { dispatchKeys = [] } = (await viewBatch(core, tenant, batch)) ?? {};
     return dispatchKeys.length > 0 ? 'nothing-to-do' : await send();
   } finally {
-    await state.delete(claim);
+    await bounded(core, owner, (signal) => state.delete(claim, { signal }));
   }
 }
 

@@ -74,7 +74,7 @@ async function handle(own: Core, pointer: Pointer, deliveryCount: number, deadli
   if (pointer.kind === 'split') await splitRange(core, pointer);
   else {
     const outcome = pointer.kind === 'plan' ? await planBatch(core, pointer.tenant, pointer.batch) : undefined;
-    if (outcome === 'left-to-owner') return { kind: 'giveBack', delayMs: own.settings.controlCacheMs };
+    if (outcome === 'being-sent') return { kind: 'giveBack', delayMs: own.settings.controlCacheMs };
     if (outcome === undefined || outcome === 'refused' || outcome === 'cancelled')
       await publishBatch(core, pointer.tenant, pointer.batch);
   }
