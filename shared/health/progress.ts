@@ -100,7 +100,8 @@ export interface SilentModels {
 export function silentModels(looks: readonly Reading[]): SilentModels {
   const silent = looks.filter(({ signal, outcome }) => signal === 'model' && outcome !== 'ok');
   const names = new Set(silent.map(({ site, subject }) => `${site} ${subject}`));
-  const sites = new Set(silent.map(({ site }) => site));
+  // What nothing serves is given back at once, and holds no place.
+  const sites = new Set(silent.flatMap(({ site, code }) => (code === 'unserved' ? [] : [site])));
   return { has: (site, model) => names.has(`${site} ${model}`), any: (site) => sites.has(site) };
 }
 

@@ -104,7 +104,7 @@ describe('progress', () => {
 
   test('a model is silent, and a backlog of another one is not taken: it has to wait for one turn before that is a stall', () => {
     const look: Reading = { observer: 'aws', site: 'aws', signal: 'model', subject: 'n', at: 0, outcome: 'failed' };
-    const saidAt = (ms: number) =>
+    const saidAt = (ms: number, code = 'timeout') =>
       said(
         ignored,
         [
@@ -112,9 +112,11 @@ describe('progress', () => {
           [10_000, open()],
           [ms, open()],
         ],
-        silentModels([look]),
+        silentModels([{ ...look, code }]),
       )?.outcome;
     expect(saidAt(limits.runMs + limits.leaseMs)).toBe('unknown');
     expect(saidAt(limits.runMs + limits.leaseMs + 1)).toBe('failed');
+    // Lines that nothing serves are given back at once: nobody waits behind them.
+    expect(saidAt(limits.runMs, 'unserved')).toBe('failed');
   });
 });
