@@ -1,31 +1,13 @@
 import type { Json, JsonObject } from '../journal/json.ts';
 
-/**
- * What tokenizers cut text by, counted in one pass: nearly every tokenizer of today first splits at words, digits,
- * marks and line ends, and then spends some tokens on each piece, more on scripts that it saw less of. So pieces tell
- * far more than bytes do.
- */
-export const tokenUnits = [
-  /** Runs of Latin letters: words. */
-  'words',
-  /** The same in a text that is not English: there a word is more tokens, the longer the more. */
-  'foreignWords',
-  /** Letters of a word beyond the eighth, in English: long words are cut. */
-  'longLetters',
-  /** Letters of a word beyond the fifth, in another language. */
-  'foreignLong',
+/** Units that are single letters: counted by their number, since their names are slow to look up for each letter. */
+const letterUnits = [
   /** Latin letters with a mark, those of Western Europe: é, ñ, ü. */
   'latinMarked',
   /** All other Latin letters beyond ASCII: ł, ş, č. */
   'otherMarked',
   /** Those of Vietnamese, which carry two marks. */
   'vietnamese',
-  /** Digits, by threes. */
-  'digits',
-  /** Runs of marks and symbols, a long one by fours. */
-  'marks',
-  /** Line ends, and runs of several spaces. */
-  'breaks',
   'greek',
   'cyrillic',
   'han',
@@ -40,6 +22,29 @@ export const tokenUnits = [
   'thai',
   /** Letters of all other scripts of the basic plane: Armenian, Georgian, Khmer, Ethiopic, … */
   'otherLetters',
+] as const;
+
+/**
+ * What tokenizers cut text by, counted in one pass: nearly every tokenizer of today first splits at words, digits,
+ * marks and line ends, and then spends some tokens on each piece, more on scripts that it saw less of. So pieces tell
+ * far more than bytes do.
+ */
+export const tokenUnits = [
+  /** Runs of Latin letters: words. */
+  'words',
+  /** The same in a text that is not English: there a word is more tokens, the longer the more. */
+  'foreignWords',
+  /** Letters of a word beyond the eighth, in English: long words are cut. */
+  'longLetters',
+  /** Letters of a word beyond the fifth, in another language. */
+  'foreignLong',
+  /** Digits, by threes. */
+  'digits',
+  /** Runs of marks and symbols, a long one by fours. */
+  'marks',
+  /** Line ends, and runs of several spaces. */
+  'breaks',
+  ...letterUnits,
   /** Code points beyond the basic plane: emoji, rare Han. */
   'astral',
   /** Messages, each with a frame around it that is not in the text; the answer's own frame is one more. */
@@ -50,33 +55,8 @@ export const tokenUnits = [
 type TokenUnit = (typeof tokenUnits)[number];
 export type TokenUnits = Record<TokenUnit, number>;
 
-export function noUnits(): TokenUnits {
-  return {
-    words: 0,
-    foreignWords: 0,
-    longLetters: 0,
-    foreignLong: 0,
-    latinMarked: 0,
-    otherMarked: 0,
-    vietnamese: 0,
-    digits: 0,
-    marks: 0,
-    breaks: 0,
-    greek: 0,
-    cyrillic: 0,
-    han: 0,
-    kana: 0,
-    hangul: 0,
-    arabic: 0,
-    hebrew: 0,
-    indic: 0,
-    thai: 0,
-    otherLetters: 0,
-    astral: 0,
-    frames: 0,
-    images: 0,
-  };
-}
+const nothing = Object.fromEntries(tokenUnits.map((unit) => [unit, 0])) as TokenUnits;
+export const noUnits = (): TokenUnits => ({ ...nothing });
 
 /** Letters of a word that are free of further charge. */
 const longFrom = { english: 8, foreign: 5 } as const;
@@ -113,22 +93,6 @@ for (const word of 'the of and to in is it for a or on as be are you by an if wa
 ))
   commonWords[[...word].reduce((number, one) => shortWord(number, one.charCodeAt(0)), 0)] = 1;
 
-/** Units that are single letters: counted by their number here, since their names are slow to look up for each letter. */
-const letterUnits = [
-  'latinMarked',
-  'otherMarked',
-  'vietnamese',
-  'greek',
-  'cyrillic',
-  'han',
-  'kana',
-  'hangul',
-  'arabic',
-  'hebrew',
-  'indic',
-  'thai',
-  'otherLetters',
-] as const satisfies TokenUnit[];
 const numberOf = Object.fromEntries(letterUnits.map((unit, i) => [unit, i])) as Record<
   (typeof letterUnits)[number],
   number
