@@ -12,11 +12,13 @@ const modelPauseWindows = 5;
 /** How the last look at each model at home went; `unknown` where one is under way that is slow to be answered. */
 export function lastModelLooks(core: ObserveCore, { observer, home }: ObserveDeps, memory: ObserveMemory): Reading[] {
   if (home === null) return [];
-  const slow = [...memory.modelLooks].filter(([, { at }]) => core.clock.now() - at > lookMs(core.settings));
   const last = new Map(memory.models);
-  for (const [subject, { at }] of slow)
-    if (last.get(subject)?.outcome !== 'failed')
-      last.set(subject, { observer, site: home, signal: 'model', subject, at, outcome: 'unknown' });
+  for (const [subject, looks] of memory.modelLooks) {
+    const slow = looks.findLast(({ at }) => core.clock.now() - at > lookMs(core.settings));
+    const ended = last.get(subject);
+    if (slow !== undefined && ended?.outcome !== 'failed' && slow.at >= (ended?.at ?? 0))
+      last.set(subject, { observer, site: home, signal: 'model', subject, at: slow.at, outcome: 'unknown' });
+  }
   return [...last.values()];
 }
 
@@ -39,6 +41,9 @@ export function modelsIllElsewhere(home: SiteId | null, others: readonly SeenObs
  * for them did not come through, and where they are ill elsewhere, since their work moves only to where they are seen to
  * answer; a canary asks the others often enough. One whose lines were answered of late need not be asked: work that is
  * done beats any look. Only the home's own: each cloud knows best what serves it.
+ *
+ * A model that hangs is asked anew at each tick, beside the looks that still wait for it: else each of the five that
+ * accuse it would take its whole time first. A tick waits for first looks only.
  */
 export async function lookAtModels(
   core: ObserveCore,
@@ -71,28 +76,33 @@ export async function lookAtModels(
   const isMoving = (alias: string) => (waiting.get(alias)?.answeredOfLate ?? 0) > 0;
   const due = [...new Set([...waiting.keys(), ...ill, ...doubted])].filter((alias) => {
     const last = memory.models.get(alias);
-    if (memory.modelLooks.has(alias) || isMoving(alias)) return false;
+    if (isMoving(alias)) return false;
     if (last === undefined || last.outcome !== 'ok' || doubted.has(alias)) return true;
     const isStuck = (waiting.get(alias)?.openLines ?? 0) > 0 && waiting.get(alias)!.answeredOfLate === 0;
     return isStuck || now - last.at >= modelPauseWindows * windowMs(profile);
   });
-  for (const alias of due) {
+  const first = due.flatMap((alias) => {
+    const earlier = memory.modelLooks.get(alias) ?? [];
     const endpoint = memory.endpoints.get(alias) ?? '/v1/chat/completions';
     const ended = probeModel(core, home, { alias, endpoint }, deps).then((reading) => {
-      memory.modelLooks.delete(alias);
+      const others = (memory.modelLooks.get(alias) ?? []).filter((one) => one !== look);
+      if (others.length > 0) memory.modelLooks.set(alias, others);
+      else memory.modelLooks.delete(alias);
       // Nobody here wants it, and nothing here serves it.
       const isForeign = reading?.code === 'unserved' && !waiting.has(alias);
       if (reading !== undefined && !isForeign) memory.modelReadings.push(reading);
     });
-    memory.modelLooks.set(alias, { at: now, ended });
-  }
-  const underWay = [...memory.modelLooks.values()].map(({ ended }) => ended);
-  if (underWay.length > 0) await atMost(core, lookMs(core.settings), Promise.all(underWay));
+    const look = { at: now, ended };
+    memory.modelLooks.set(alias, [...earlier, look]);
+    return earlier.length === 0 ? [ended] : [];
+  });
+  if (first.length > 0) await atMost(core, lookMs(core.settings), Promise.all(first));
   const moving = [...waiting.keys()].filter(isMoving).map((subject): Reading => {
     return { observer: deps.observer, site: home, signal: 'model', subject, at: now, outcome: 'ok' };
   });
   const readings = [...memory.modelReadings.splice(0), ...moving];
-  for (const reading of readings) memory.models.set(reading.subject!, reading);
+  for (const reading of readings)
+    if (reading.at >= (memory.models.get(reading.subject!)?.at ?? 0)) memory.models.set(reading.subject!, reading);
   return readings;
 }
 

@@ -56,8 +56,8 @@ export interface ObserveMemory {
   canaries: Map<SiteId, CanaryMemory>;
   /** Last look at each model, and how it went. */
   models: Map<string, Reading>;
-  /** Looks at models that are under way, by alias: a slow one holds no tick up. */
-  modelLooks: Map<string, { at: EpochMs; ended: Promise<void> }>;
+  /** Looks at models that are under way, by alias, oldest first. */
+  modelLooks: Map<string, { at: EpochMs }[]>;
   /** Looks at models that ended since the last tick. */
   modelReadings: Reading[];
   /** How each model is asked, from the batches that want it. */

@@ -5,7 +5,7 @@ import { initControl } from '../../../shared/control/init.ts';
 import { controlView, learnControl } from '../../../shared/control/log.ts';
 import { tendSite } from '../../../shared/control/tend.ts';
 import type { Core } from '../../../shared/core.ts';
-import { SiteUnavailableError } from '../../../shared/errors.ts';
+import { SiteUnavailableError, TransientError } from '../../../shared/errors.ts';
 import { type MonitorDeps, monitorTick } from '../../../shared/health/monitor.ts';
 import { readObservations } from '../../../shared/health/observation.ts';
 import { type ObserveMemory, observe, observeMemory } from '../../../shared/health/observe.ts';
@@ -13,7 +13,7 @@ import type { Cause } from '../../../shared/health/types.ts';
 import { parseResultKey, resultsPrefix } from '../../../shared/journal/keys.ts';
 import { listAll } from '../../../shared/ports/object-store.ts';
 import { work } from '../../../shared/worker/index.ts';
-import { deliveryOf, World } from '../../support/world.ts';
+import { answered, deliveryOf, retried, World } from '../../support/world.ts';
 import { type Cloud, darken, ids, lighten, other, type Placed, published } from './support.ts';
 
 const lines = 400;
@@ -34,6 +34,8 @@ class Takeover {
   readonly polling = new Set<Cloud>(clouds);
   readonly watching = new Set<Cloud>(clouds);
   readonly open = new Set<Cloud>(clouds);
+  /** What the model does where it does not answer. */
+  readonly silent = new Map<Cloud, 'throttles' | 'hangs'>();
 
   readonly #serving: Partial<Record<Cloud, Promise<void>>> = {};
 
@@ -52,6 +54,11 @@ class Takeover {
     const run = new Takeover();
     const { world } = run;
     const site = (cloud: Cloud) => ({ cloud, region: 'local' });
+    world.answer = (line, by) =>
+      run.#askModel(by as Cloud).then(
+        () => answered(line, by),
+        () => retried(line, 'backend'),
+      );
     world.control = await initControl(run.cores.aws, {
       sites: { aws: site('aws'), azure: site('azure') },
       voters: ['aws', 'azure', 'witness'].map((store) => ({ store, incarnation: `${store}-1` })),
@@ -72,11 +79,18 @@ class Takeover {
       fetchHealth: async (site) => {
         if (!this.open.has(site as Cloud)) throw new SiteUnavailableError('refused', 'no door', site);
       },
-      probeModel: async () => {},
+      probeModel: (site, _, signal) => this.#askModel(site as Cloud, signal),
       references: ['one', 'two', 'three'],
       reachReference: async () => {},
       act: (core, seen) => tendSite(core, seen),
     };
+  }
+
+  /** @throws TransientError where it is silent: at once, or once it has been waited for for long enough */
+  async #askModel(site: Cloud, signal?: AbortSignal): Promise<void> {
+    const how = this.silent.get(site);
+    if (how === 'hangs') await this.world.clock.sleep(120_000, signal);
+    if (how !== undefined) throw new TransientError('throttled', `the model of ${site} ${how}`);
   }
 
   async ticks(count: number): Promise<void> {
@@ -237,6 +251,23 @@ describe.each(clouds)('profile balanced, nobody helps: %s', (victim) => {
       for (const site of clouds) expect(run.world[site].work.deadLetters).toEqual([]);
     },
   );
+
+  test.each([
+    ['throttles', 'model-throttled'],
+    ['hangs', 'model-down'],
+  ] as const)('its model %s: named %s, first redriven result within 120 s, and the site stays', async (how, cause) => {
+    const { run, placed } = await Takeover.begin(victim);
+    const struckAt = run.world.clock.now();
+    run.silent.set(victim, how);
+    await run.expectComplete(survivor, placed);
+    const control = await run.world.settled(learnControl(run.cores[survivor]));
+    expect(control.moves).toMatchObject([{ scope: 'model', name: 'm', from: victim, to: survivor }]);
+    expect(control.sites[victim]!.state).toBe('active');
+    const seen = await run.world.settled(readObservations(run.cores[survivor]));
+    const own = seen.find(({ observation }) => observation.observer === victim)!.observation;
+    expect(own.verdicts.find(({ site }) => site === victim)!.causes).toEqual([cause]);
+    expect(await run.firstRedrivenMs(survivor, placed, struckAt)).toBeLessThanOrEqual(120_000);
+  });
 
   test('killed and started again: stale messages cost no model call, and it comes back by itself, step by step', async () => {
     const { run, placed } = await Takeover.begin(victim);
