@@ -6,15 +6,17 @@ import type { LineRequest } from './core.ts';
 type Retry = Extract<ResultRow, { outcome: 'retry' }>;
 
 /**
- * How one line ended in one run, before it is known whether its refusal is to be believed.
+ * How one line ended in one run.
  *
  * - `answered`: an answer
- * - `refused`: the backend says that the request itself is wrong
+ * - `refused`: the backend says that the request itself is wrong, and serves others
+ * - `doubted`: it says so, and does not serve others
  * - `unusable`: an answer that is none: not JSON, wrong shape, an error inside; spends an attempt
  * - `retry`: comes again, spending an attempt only where `counts`
  */
 export type End =
   | ({ kind: 'answered' | 'refused' } & Answer)
+  | { kind: 'doubted'; status: number }
   | { kind: 'unusable'; reason: string }
   | { kind: 'retry'; cause: Retry['cause']; reason: string; counts: boolean };
 

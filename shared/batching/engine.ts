@@ -73,15 +73,19 @@ class Engine implements BatchingCore {
           run.ends[i] = await this.#end(lane, job, line, () => run.isOver).catch(bugEnd);
         }),
       );
-      if (run.ends.some((end) => end !== undefined && isAccused(end)))
-        run.isBelieved = await lane.isBelieved(job.deadline);
+      if (run.ends.some((end) => end?.kind === 'unusable')) run.isBelieved = await lane.isBelieved(job.deadline);
     });
     run.isOver = true;
     this.#exchange?.tellCeiling(lane);
-    const { ends, isBelieved } = run;
-    if (!isBelieved && ends.some((end) => end !== undefined && isAccused(end)))
+    // While the last of them was asked, a neighbour may have been refused and then served.
+    const { isDoubted } = lane;
+    const ends = run.ends.map((end = outOfTime): End => {
+      if (end.kind === 'refused' && isDoubted) return { kind: 'doubted', status: end.status };
+      return end;
+    });
+    if (ends.some(({ kind }) => kind === 'doubted' || (kind === 'unusable' && !run.isBelieved)))
       this.#options.log.warn('refusals.doubted', { backend: route.backend.name, model: route.model });
-    return job.lines.map((line, i) => this.#row(lane, line, ends[i] ?? outOfTime, isBelieved));
+    return job.lines.map((line, i) => this.#row(lane, line, ends[i]!, run.isBelieved));
   }
 
   /** Runs `work` until it ends, or the job's time does: nothing that hangs may hold the lines that are done. */
@@ -136,15 +140,14 @@ class Engine implements BatchingCore {
     return made;
   }
 
-  /** @param isBelieved refusals end lines, and unusable answers count, only if the model is to be believed */
+  /** @param isBelieved unusable answers count only if the model is to be believed */
   #row(lane: Lane, line: LineRequest, end: End, isBelieved: boolean): ResultRow {
     if (end.kind === 'retry') return retryRow(line, end.cause, end.reason, end.counts);
     if (end.kind === 'unusable')
       return isBelieved
         ? retryRow(line, 'line', end.reason, true)
         : retryRow(line, 'backend', `${end.reason}, like many others`, false);
-    if (end.kind === 'refused' && !isBelieved)
-      return retryRow(line, 'backend', `refused with ${end.status} like many others`, false);
+    if (end.kind === 'doubted') return retryRow(line, 'backend', `refused with ${end.status} like many others`, false);
     const { backend } = lane.route;
     const { site, cloud } = this.#options;
     return {
@@ -158,9 +161,4 @@ class Engine implements BatchingCore {
       usage: usageOf(end.body),
     };
   }
-}
-
-/** The line is at fault, if the backend is to be believed. */
-function isAccused({ kind }: End): boolean {
-  return kind === 'refused' || kind === 'unusable';
 }

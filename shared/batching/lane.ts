@@ -39,14 +39,15 @@ export const startReserveMs: DurationMs = 250;
 /** An open breaker is waited for so long; beyond it the lines go back to their queue, which waits at no cost. */
 const patienceMs: DurationMs = 15_000;
 /**
- * A line is refused only if it was refused so often in a row, and so many canaries in a row were served. One of each
- * does not tell a bad line from a backend that refuses four calls of ten, or everything since a second ago: of the first
- * kind one line in ten would have been failed, of the second every line of a small chunk (I10).
+ * A line is refused only if it was refused so often in a row, and so many canaries in a row were served in the middle of
+ * that. One of each does not tell a bad line from a backend that refuses four calls of ten: one line in ten would have
+ * been failed. Refusals on one side of the canaries only do not tell it from a backend that has refused everything since
+ * a second ago, or until then: every line of a small chunk would have been failed (I10).
  * A bad line is seldom, and a refusal costs nothing.
  */
-const refusalsNeeded = 4;
+const refusals = { beforeCanaries: 2, needed: 4 };
 const canariesNeeded = 3;
-/** What canaries say holds this long. */
+/** What canaries say holds this long, where no line is ended by it. */
 const canaryHoldsMs: DurationMs = 10_000;
 
 /** One model of one backend on one endpoint: its calls, and what all runs of this process have learned of it. */
@@ -61,7 +62,8 @@ export class Lane {
   #outputTokens = 0;
   readonly #options: LaneOptions;
   readonly #ended = new Set<() => void>();
-  #canary: { at: EpochMs; isServed: Promise<boolean> } | undefined;
+  #canaries = { at: Number.NEGATIVE_INFINITY, areServed: Promise.resolve(true) };
+  #nextCanaries: Promise<boolean> | undefined;
   /** Resolves when the probe of a half-open breaker has ended. */
   #probe: Promise<void> = Promise.resolve();
 
@@ -92,8 +94,10 @@ export class Lane {
   async endAlone(body: JsonObject, inputTokens: number, deadline: EpochMs, expectedMs?: DurationMs): Promise<End> {
     const first = await this.end(body, inputTokens, deadline, { expectedMs });
     if (first.kind !== 'refused') return first;
-    for (let refusals = 1; refusals < refusalsNeeded; refusals++) {
-      const again = await this.end(body, inputTokens, deadline, { expectedMs, asked: refusals });
+    for (let asked = 1; asked < refusals.needed; asked++) {
+      if (asked === refusals.beforeCanaries && !(await this.#canariesFromNow(deadline)))
+        return { kind: 'doubted', status: first.status };
+      const again = await this.end(body, inputTokens, deadline, { expectedMs, asked });
       if (again.kind === 'answered') this.suspicion.noteContradiction(this.#options.clock.now());
       if (again.kind !== 'refused') return again;
     }
@@ -105,14 +109,15 @@ export class Lane {
     return this.#endOf(await this.#call(body, inputTokens, deadline, turn));
   }
 
-  /**
-   * False while refusals and unusable answers are no fault of the lines: one was served when it was asked for again, or
-   * a request that cannot be at fault fails, too.
-   */
+  /** False while a refusal was contradicted of late: some line was served when it was asked for again. */
+  get isDoubted(): boolean {
+    return this.suspicion.isDoubted(this.#options.clock.now());
+  }
+
+  /** False while what goes wrong is no fault of the lines: so does a request that cannot be at fault. */
   async isBelieved(deadline: EpochMs): Promise<boolean> {
-    const isDoubted = () => this.suspicion.isDoubted(this.#options.clock.now());
     // While we asked, a neighbour may have been refused and then served.
-    return !isDoubted() && (await this.#canariesAreServed(deadline)) && !isDoubted();
+    return !this.isDoubted && (await this.#canariesOfLate(deadline)) && !this.isDoubted;
   }
 
   #endOf(reply: BackendReply | Unmade | 'deadline'): End {
@@ -267,16 +272,29 @@ export class Lane {
   }
 
   /** Requests that cannot be at fault; the answers serve all who ask within ten seconds. */
-  #canariesAreServed(deadline: EpochMs): Promise<boolean> {
-    const now = this.#options.clock.now();
-    if (this.#canary === undefined || now - this.#canary.at >= canaryHoldsMs)
-      this.#canary = { at: now, isServed: this.#askCanaries(deadline).catch(() => false) };
-    return this.#canary.isServed;
+  #canariesOfLate(deadline: EpochMs): Promise<boolean> {
+    const isOld = this.#options.clock.now() - this.#canaries.at >= canaryHoldsMs;
+    return isOld ? this.#beginCanaries(deadline) : this.#canaries.areServed;
+  }
+
+  /** The same, and none that was asked before now; all who come while some are under way share the next ones. */
+  #canariesFromNow(deadline: EpochMs): Promise<boolean> {
+    this.#nextCanaries ??= this.#canaries.areServed.then(() => {
+      this.#nextCanaries = undefined;
+      return this.#beginCanaries(deadline);
+    });
+    return this.#nextCanaries;
+  }
+
+  #beginCanaries(deadline: EpochMs): Promise<boolean> {
+    const areServed = this.#askCanaries(deadline).catch(() => false);
+    this.#canaries = { at: this.#options.clock.now(), areServed };
+    return areServed;
   }
 
   async #askCanaries(deadline: EpochMs): Promise<boolean> {
     for (let served = 0; served < canariesNeeded; served++) {
-      const reply = await this.#call(canaryBody(this.endpoint), 10, deadline, { asked: refusalsNeeded + served });
+      const reply = await this.#call(canaryBody(this.endpoint), 10, deadline, { asked: refusals.needed + served });
       const isServed =
         reply !== 'deadline' &&
         reply.kind === 'answered' &&

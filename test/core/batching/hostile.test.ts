@@ -204,6 +204,24 @@ describe.each<Endpoint>(['/v1/embeddings', '/v1/chat/completions'])('a backend t
   });
 });
 
+test.each(['until', 'from'])('F14 a provider that refuses everything %s some call on fails no line', async (when) => {
+  for (let count = 0; count <= 40; count++) {
+    const [first, then] = when === 'until' ? ['status 400', 'good'] : ['good', 'status 400'];
+    const script = Array.from({ length: 100 }, (_, i) => ({ trick: i < count ? first : then, ms: i % 7 }));
+    for (const lines of [[['a']], [['a'], ['b'], ['c']]]) {
+      const { ends } = await runPlay('/v1/chat/completions', {
+        script,
+        poison: [],
+        lines,
+        spanMs: 60_000,
+        seed: count,
+      });
+      for (const row of ends.flat())
+        expect([row.outcome, 'status' in row ? row.status : 0]).not.toEqual(['answered', 400]);
+    }
+  }
+});
+
 describe('a packed call', () => {
   const plain = (lines: string[][], poison: number[] = []): Play => ({
     script: [{ trick: 'good', ms: 100 }],
@@ -218,8 +236,8 @@ describe('a packed call', () => {
     const { ends, calls } = await runPlay('/v1/embeddings', plain(lines, [40]));
     for (const rows of ends)
       expect(rows.filter((row) => row.outcome === 'answered' && row.status === 200)).toHaveLength(63);
-    // Both runs at once: two poisoned lines among 128.
-    expect(calls).toBeLessThanOrEqual(2 * 2 * 7 + 8);
+    // Both runs at once: two poisoned lines among 128. Each is refused three times more, with canaries in the middle.
+    expect(calls).toBeLessThanOrEqual(2 * 2 * 7 + 2 * (3 + 3) + 3);
   });
 
   test('F14 that is refused whatever is in it is not halved down to every line: a canary says that it is no line’s fault', async () => {
