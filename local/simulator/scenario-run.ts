@@ -3,6 +3,7 @@ import { ruleNames } from '../../shared/control/rules.ts';
 import { drillKinds } from '../../shared/drill/file.ts';
 import { ConfigError } from '../../shared/errors.ts';
 import type { ControlEntry } from '../../shared/journal/facts.ts';
+import { repeatsOf } from './checkers/repetition.ts';
 import { brokenRules } from './checkers/rules.ts';
 import type { Knobs } from './knobs.ts';
 import { type RunReport, simulate } from './run.ts';
@@ -62,6 +63,8 @@ const extraSchema = z.looseObject({
   reach: z.array(z.string()).default([]),
   /** How often some site may be fenced by a machine: exactly so often. */
   failovers: z.int().min(0).optional(),
+  /** How many lines may be computed again, at most: a closer bound than I9, which counts what may be explained. */
+  repeatsMax: z.int().min(0).optional(),
   restHours: z.number().min(0.1).max(100).optional(),
   /** The first seed, where what it must reach takes a certain one: others count on from it. */
   seed: z.int().min(1).max(1_000_000).default(1),
@@ -94,7 +97,7 @@ export async function simulateScenario(
     const [issue] = parsed.error.issues;
     throw new ConfigError(scenario.id, `${scenario.id}: ${issue?.path.join('.')}: ${issue?.message}`);
   }
-  const { knobs, reach, failovers, restHours } = parsed.data;
+  const { knobs, reach, failovers, repeatsMax, restHours } = parsed.data;
   const seed = String(Number(options.seed) + parsed.data.seed - 1);
   const schedule = scheduleOf(scenario, parsed.data);
   const lastMs = Math.max(...schedule.map((one) => Math.max(one.fromMs, ('untilMs' in one && one.untilMs) || 0)));
@@ -119,6 +122,9 @@ export async function simulateScenario(
       const fenced = failoversOf(log);
       if (failovers !== undefined && fenced !== failovers)
         world.record.violated('failovers', `a machine failed over ${fenced} times, and ${failovers} are right`);
+      const repeats = repeatsOf(world);
+      if (repeatsMax !== undefined && repeats > repeatsMax)
+        world.record.violated('repeats', `${repeats} lines were computed again, and ${repeatsMax} are right`);
     },
   });
   return {

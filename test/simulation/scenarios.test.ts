@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { parseScenarios } from '../../local/simulator/scenario/index.ts';
 import { simulateScenario } from '../../local/simulator/scenario-run.ts';
+import { work } from '../../shared/worker/index.ts';
 
 const folder = join(import.meta.dirname, 'scenarios');
 const files = readdirSync(folder)
@@ -27,4 +28,23 @@ test('every entry of the list of faults has a scenario, and so has every outage'
 test('our own files hold nothing that nobody understands', () => {
   const notices = files.flatMap((name) => parseScenarios(readFileSync(join(folder, name), 'utf8'), name).notices);
   expect(notices).toEqual([]);
+});
+
+test('lines that are worked twice with nothing wrong break a scenario that allows none, and no other promise', async () => {
+  const source = `
+- id: worked-twice
+  events: [{at: "0:00", set: {aws: ok}}]
+  knobs: {batches: 1, twice: 0}
+  repeatsMax: 0`;
+  const { violations } = await simulateScenario(parseScenarios(source, 'here').scenarios[0]!, {
+    seed: '1',
+    variant: {
+      async work(core, deliveries, options) {
+        const unsettled = deliveries.map((one) => ({ ...one, settle: async () => {} }));
+        await work(core, unsettled, options);
+        await work(core, deliveries, options);
+      },
+    },
+  });
+  expect(violations.map(({ invariant }) => invariant)).toEqual(['repeats']);
 });
