@@ -95,6 +95,7 @@ export class World {
       new SimulatedQueue(`${site}/${part}`, scheduler, this.streams.of(`queue ${site}/${part}`), leaseMs[site], {
         duplicates: knobs.duplicates,
         takesOldReceipts: site === 'aws',
+        tellsInFlight: site === 'aws',
         lostLeases: site === 'azure' ? knobs.lostLeases : 0,
         inFlightMax: 120_000,
         depthLagMs: knobs.depthLagMs,

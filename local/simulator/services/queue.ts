@@ -11,6 +11,8 @@ export interface QueueManners {
   duplicates: number;
   /** Whether a message goes by a receipt that is older than its last delivery. */
   takesOldReceipts: boolean;
+  /** SQS counts what is in work apart; Service Bus calls that active, like what waits. */
+  tellsInFlight: boolean;
   /** Share of leases that end long before their time: a broker moved, a link was lost. */
   lostLeases: number;
   /** Messages that may be leased at once; beyond it nothing is handed out. */
@@ -200,9 +202,11 @@ export class SimulatedQueue implements Queue {
 
   async depth(_options?: CallOptions): Promise<QueueDepth> {
     const { now } = this.#scheduler;
-    const { depthLagMs } = this.#manners;
+    const { depthLagMs, tellsInFlight } = this.#manners;
     if (this.#counted !== undefined && now - this.#counted.at < depthLagMs) return this.#counted.depth;
-    const depth = { ...this.#counts, deadLettered: this.deadLetters.length };
+    const { visible, inFlight } = this.#counts;
+    const told = tellsInFlight ? {} : { visible: visible + inFlight, inFlight: 0 };
+    const depth = { ...this.#counts, ...told, deadLettered: this.deadLetters.length };
     this.#counted = { at: now, depth };
     return depth;
   }
