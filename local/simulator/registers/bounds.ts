@@ -72,7 +72,7 @@ export const smallBounds: readonly Bounds[] = [
   { name: 'two proposers that ask different stores, azure slow', processes: apart, slow: 'azure', timeouts: 1 },
 ];
 
-/** What takes minutes and a few gigabytes; by command, `holdfast simulate --registers`. */
+/** What takes two minutes of one core, with the small ones; by command, `holdfast simulate --registers`. */
 export const largeBounds: readonly Bounds[] = [
   { name: 'two proposers that ask different stores, a call too late', processes: apart, timeouts: 1 },
   { name: 'two proposers that ask different stores, aws down', processes: apart, down: 'aws' },
