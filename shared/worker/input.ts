@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { Endpoint, ValidationError } from '../journal/facts.ts';
-import { findHostile, type Json, type JsonObject } from '../journal/json.ts';
+import { findHostileIn, type Json, type JsonObject } from '../journal/json.ts';
 import { customIdLengthMax, lineBytesMax } from '../limits.ts';
 
 const lineFeed = 10;
@@ -115,7 +115,7 @@ export function parseRequestLine(bytes: Buffer | undefined, endpoint: Endpoint):
     return fault('invalid_json_line', null, 'The line is not a JSON object.');
   }
   if (!isObject(value)) return fault('invalid_json_line', null, 'The line is not a JSON object.');
-  const hostile = findHostile(value);
+  const hostile = findHostileIn(text, value);
   if (hostile !== undefined) return fault('invalid_request', null, `The line holds ${hostile}.`);
   return checkRequest(value, endpoint);
 }

@@ -17,6 +17,7 @@ import {
   canonicalJson,
   equalBytes,
   findHostile,
+  findHostileIn,
   type Json,
   parseBoundedJson,
 } from '../../../shared/journal/json.ts';
@@ -191,6 +192,45 @@ describe('the scan before parsing', () => {
         },
       ),
     );
+  });
+});
+
+describe('the look at the text', () => {
+  test('spares no value the walk that would refuse it, however its keys are spelled', () => {
+    const strings = fc.oneof(fc.string(), fc.constantFrom('__proto__', '[[', '{"a":1}', '\\'));
+    // A key that is defined, since one that is assigned sets the prototype.
+    const objectOf = (pairs: [string, Json][]) => {
+      const object = {};
+      for (const [name, value] of pairs)
+        Object.defineProperty(object, name, { value, enumerable: true, configurable: true });
+      return object as Json;
+    };
+    const value = fc.letrec<{ json: Json }>((tie) => ({
+      json: fc.oneof(
+        { maxDepth: 6 },
+        strings,
+        fc.array(tie('json'), { maxLength: 4 }),
+        fc.array(fc.tuple(strings, tie('json')), { maxLength: 4 }).map(objectOf),
+      ),
+    })).json;
+    const seen = new Set<unknown>();
+    fc.assert(
+      fc.property(
+        value,
+        fc.integer({ min: 1, max: 6 }),
+        fc.constantFrom(1, 5, 12, 1000),
+        fc.boolean(),
+        (one, depthMax, nodesMax, isEscaped) => {
+          const plain = JSON.stringify(one);
+          const text = isEscaped ? plain.replaceAll('_', '\\u005f') : plain;
+          const walked = findHostile(one, depthMax, nodesMax);
+          seen.add(walked?.split(' ')[0]);
+          expect(findHostileIn(text, JSON.parse(text), depthMax, nodesMax)).toBe(walked);
+        },
+      ),
+      { numRuns: 2000, seed: 4 },
+    );
+    expect([...seen].map(String).sort()).toEqual(['a', 'more', 'nested', 'undefined']);
   });
 });
 
