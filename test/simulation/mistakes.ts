@@ -20,6 +20,7 @@ import {
   publicationRegister,
 } from '../../shared/journal/keys.ts';
 import { decide } from '../../shared/journal/registers.ts';
+import type { Delivery } from '../../shared/ports/delivery.ts';
 import { listAll, type ObjectStore, type PutResult, type StateStore } from '../../shared/ports/object-store.ts';
 import type { Queue } from '../../shared/ports/queue.ts';
 import type { Site } from '../../shared/ports/site.ts';
@@ -166,12 +167,17 @@ export const mistakes: readonly Mistake[] = [
       effect('aws.store.put', { kind: 'error', code: '5xx', rate: 1 }, 2, 6),
       effect('azure.store.put', { kind: 'error', code: '5xx', rate: 1 }, 2, 6),
     ],
+    restHours: 1,
     variant: {
       async work(core, deliveries, options) {
-        await Promise.all(deliveries.map((one) => one.settle({ kind: 'complete' })));
+        const isChunk = ({ body }: Delivery) => {
+          const read = parsePointer(body);
+          return 'fact' in read && read.fact.kind === 'chunk';
+        };
+        await Promise.all(deliveries.filter(isChunk).map((one) => one.settle({ kind: 'complete' })));
         await work(
           core,
-          deliveries.map((one) => ({ ...one, settle: async () => {} })),
+          deliveries.map((one) => (isChunk(one) ? { ...one, settle: async () => {} } : one)),
           options,
         );
       },
@@ -404,7 +410,8 @@ export const mistakes: readonly Mistake[] = [
     name: 'never sends again',
     story: 'a sweeper that believes every queue to be full: what a queue lost stays lost',
     breaks: ['liveness'],
-    knobs: calm,
+    // One worker for many chunks: whenever messages are lost, some wait.
+    knobs: { ...calm, workersMax: 1, chunkLines: 1 },
     restHours: 1,
     schedule: [
       effect('aws.queue.messages', { kind: 'gone' }, 3, 3.1),
@@ -428,6 +435,7 @@ export const mistakes: readonly Mistake[] = [
     story: "F17: a worker of last month's version meets a pointer of today's",
     breaks: ['I15'],
     knobs: { ...calm, batches: 2, laterVersions: 1 },
+    restHours: 0.5,
     variant: {
       work: (core, deliveries, options) =>
         work(
