@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { LeasedMessage, OutgoingMessage, Queue, QueueDepth } from '../../shared/ports/queue.ts';
 import type { DurationMs } from '../../shared/units.ts';
 import { type Gaps, type Network, rejectionOf } from './support.ts';
@@ -15,7 +15,7 @@ export interface QueueUnderTest {
   close(): Promise<void>;
 }
 
-/** Called once for each test. */
+/** Called once for each test, for several before any of them begins. */
 export type QueueFactory = () => Promise<QueueUnderTest>;
 
 /** `network`: the service cannot be made to refuse here. */
@@ -24,41 +24,22 @@ export type QueueGap = 'network';
 /** The promise of `Queue`, as tests. */
 export function queueConformance(name: string, factory: QueueFactory, gaps: Gaps<QueueGap> = {}): void {
   describe(`${name} as a Queue`, () => {
+    let hand: Hand;
     let given: QueueUnderTest;
     let queue: Queue;
     beforeEach(async () => {
       given = await factory();
+      hand = handOn(given);
       queue = given.queue;
     });
     afterEach(async () => {
       await given.close();
     });
+    const receive = (count: number) => hand.receive(count);
+    const receiveOne = () => hand.receiveOne();
+    const depthBecomes = (expected: Partial<QueueDepth>) => hand.depthBecomes(expected);
     const testUnless = (gap: QueueGap, claim: string, run: () => Promise<void>) =>
       gaps[gap] === undefined ? test(claim, run) : test.skip(`${claim} (gap: ${gaps[gap]})`, run);
-
-    /** Receives until `count` messages have come, or half a minute of the queue's time has gone. */
-    const receive = async (count: number): Promise<LeasedMessage[]> => {
-      const received: LeasedMessage[] = [];
-      for (let tries = 0; tries < 30 && received.length < count; tries++) {
-        received.push(...(await queue.receive({ max: Math.min(100, count - received.length), waitMs: 1000 })));
-      }
-      return received;
-    };
-    const receiveOne = async (): Promise<LeasedMessage> => {
-      const [message] = await receive(1);
-      if (message === undefined) throw new Error('no message came');
-      return message;
-    };
-    /** Counts are approximate and may lag: waits until they are as expected, and shows them where they never are. */
-    const depthBecomes = async (expected: Partial<QueueDepth>): Promise<void> => {
-      let depth = await queue.depth();
-      for (let tries = 0; tries < 50; tries++) {
-        if (Object.entries(expected).every(([field, value]) => depth[field as keyof QueueDepth] === value)) break;
-        await new Promise((resolve) => setTimeout(resolve, 200));
-        depth = await queue.depth();
-      }
-      expect(depth).toMatchObject(expected);
-    };
 
     describe('send and receive', () => {
       test('hands a message over as it was sent, the first time with delivery count 1', async () => {
@@ -122,25 +103,9 @@ export function queueConformance(name: string, factory: QueueFactory, gaps: Gaps
         const bodies = [...left, ...right].map((each) => each.body);
         expect(new Set(bodies).size).toBe(bodies.length);
       });
-
-      test('keeps a delayed message back until its delay is over', async () => {
-        await queue.send([message('late', { delayMs: 3000 }), message('now')]);
-        expect((await receiveOne()).body).toBe('body of now');
-        expect(await queue.receive()).toEqual([]);
-        await given.pass(3000);
-        expect((await receiveOne()).body).toBe('body of late');
-      });
     });
 
     describe('settling', () => {
-      test('complete ends a message for good', async () => {
-        await queue.send([message('a')]);
-        expect(await queue.complete(await receiveOne())).toBe(true);
-        await given.pass(given.leaseMs + 1000);
-        expect(await queue.receive()).toEqual([]);
-        await depthBecomes({ visible: 0, inFlight: 0, delayed: 0, deadLettered: 0 });
-      });
-
       test('giveBack makes a message come again at once, and delivery counts grow', async () => {
         await queue.send([message('a')]);
         for (const deliveryCount of [1, 2, 3]) {
@@ -148,60 +113,6 @@ export function queueConformance(name: string, factory: QueueFactory, gaps: Gaps
           expect(received).toMatchObject({ body: 'body of a', deliveryCount });
           expect(await queue.giveBack(received)).toBe(true);
         }
-      });
-
-      test('giveBack with a delay keeps the message back for it, and the delivery count goes on', async () => {
-        await queue.send([message('a')]);
-        expect(await queue.giveBack(await receiveOne(), 3000)).toBe(true);
-        expect(await queue.receive()).toEqual([]);
-        await given.pass(3000);
-        const again = await receiveOne();
-        expect(again).toMatchObject({ body: 'body of a', deliveryCount: 2 });
-        expect(await queue.giveBack(again, 1000)).toBe(true);
-        await given.pass(1000);
-        expect(await receiveOne()).toMatchObject({ deliveryCount: 3 });
-      });
-
-      test('deadLetter takes a message out of the queue and counts it as dead-lettered', async () => {
-        await queue.send([message('a'), message('b')]);
-        const [first, second] = await receive(2);
-        expect(await queue.deadLetter(first!, 'unreadable', 'not JSON: \u0000\u001b[31m ümlaut')).toBe(true);
-        expect(await queue.complete(second!)).toBe(true);
-        await given.pass(given.leaseMs + 1000);
-        expect(await queue.receive()).toEqual([]);
-        await depthBecomes({ visible: 0, inFlight: 0, delayed: 0, deadLettered: 1 });
-      });
-
-      test('a message whose lease ran out comes again with a higher delivery count', async () => {
-        await queue.send([message('a')]);
-        await receiveOne();
-        expect(await queue.receive()).toEqual([]);
-        await given.pass(given.leaseMs);
-        expect(await receiveOne()).toMatchObject({ body: 'body of a', deliveryCount: 2 });
-      });
-
-      test('extend keeps a message away from others beyond its first lease', async () => {
-        await queue.send([message('a')]);
-        const received = await receiveOne();
-        await given.pass(given.leaseMs * 0.6);
-        expect(await queue.extend(received, given.leaseMs)).toBe(true);
-        await given.pass(given.leaseMs * 0.6);
-        expect(await queue.receive()).toEqual([]);
-        expect(await queue.complete(received)).toBe(true);
-      });
-
-      test('every settlement says false to a lease that was lost, and harms nobody', async () => {
-        await queue.send([message('a')]);
-        const lost = await receiveOne();
-        await given.pass(given.leaseMs);
-        const held = await receiveOne();
-        expect(await queue.extend(lost, given.leaseMs)).toBe(false);
-        expect(await queue.giveBack(lost)).toBe(false);
-        expect(await queue.giveBack(lost, 1000)).toBe(false);
-        expect(await queue.deadLetter(lost, 'reason', 'description')).toBe(false);
-        expect(await queue.complete(lost)).toBe(false);
-        expect(await queue.complete(held)).toBe(true);
-        await depthBecomes({ visible: 0, inFlight: 0, delayed: 0, deadLettered: 0 });
       });
 
       test('a second settlement says false', async () => {
@@ -282,6 +193,149 @@ export function queueConformance(name: string, factory: QueueFactory, gaps: Gaps
       await queue.close();
     });
   });
+
+  describe(`${name} as a Queue, over time`, () => {
+    const stories: { claim: string; run: (hand: Hand) => Promise<void> }[] = [];
+    const overTime = (claim: string, run: (hand: Hand) => Promise<void>) => stories.push({ claim, run });
+
+    overTime('keeps a delayed message back until its delay is over', async ({ queue, given, receiveOne }) => {
+      await queue.send([message('late', { delayMs: 3000 }), message('now')]);
+      expect((await receiveOne()).body).toBe('body of now');
+      expect(await queue.receive()).toEqual([]);
+      await given.pass(3000);
+      expect((await receiveOne()).body).toBe('body of late');
+    });
+
+    overTime('complete ends a message for good', async ({ queue, given, receiveOne, depthBecomes }) => {
+      await queue.send([message('a')]);
+      expect(await queue.complete(await receiveOne())).toBe(true);
+      await given.pass(given.leaseMs + 1000);
+      expect(await queue.receive()).toEqual([]);
+      await depthBecomes({ visible: 0, inFlight: 0, delayed: 0, deadLettered: 0 });
+    });
+
+    overTime(
+      'giveBack with a delay keeps the message back for it, and the delivery count goes on',
+      async ({ queue, given, receiveOne }) => {
+        await queue.send([message('a')]);
+        expect(await queue.giveBack(await receiveOne(), 3000)).toBe(true);
+        expect(await queue.receive()).toEqual([]);
+        await given.pass(3000);
+        const again = await receiveOne();
+        expect(again).toMatchObject({ body: 'body of a', deliveryCount: 2 });
+        expect(await queue.giveBack(again, 1000)).toBe(true);
+        await given.pass(1000);
+        expect(await receiveOne()).toMatchObject({ deliveryCount: 3 });
+      },
+    );
+
+    overTime(
+      'deadLetter takes a message out of the queue and counts it as dead-lettered',
+      async ({ queue, given, receive, depthBecomes }) => {
+        await queue.send([message('a'), message('b')]);
+        const [first, second] = await receive(2);
+        expect(await queue.deadLetter(first!, 'unreadable', 'not JSON: \u0000\u001b[31m ümlaut')).toBe(true);
+        expect(await queue.complete(second!)).toBe(true);
+        await given.pass(given.leaseMs + 1000);
+        expect(await queue.receive()).toEqual([]);
+        await depthBecomes({ visible: 0, inFlight: 0, delayed: 0, deadLettered: 1 });
+      },
+    );
+
+    overTime(
+      'a message whose lease ran out comes again with a higher delivery count',
+      async ({ queue, given, receiveOne }) => {
+        await queue.send([message('a')]);
+        await receiveOne();
+        expect(await queue.receive()).toEqual([]);
+        await given.pass(given.leaseMs);
+        expect(await receiveOne()).toMatchObject({ body: 'body of a', deliveryCount: 2 });
+      },
+    );
+
+    overTime('extend keeps a message away from others beyond its first lease', async ({ queue, given, receiveOne }) => {
+      await queue.send([message('a')]);
+      const received = await receiveOne();
+      await given.pass(given.leaseMs * 0.6);
+      expect(await queue.extend(received, given.leaseMs)).toBe(true);
+      await given.pass(given.leaseMs * 0.6);
+      expect(await queue.receive()).toEqual([]);
+      expect(await queue.complete(received)).toBe(true);
+    });
+
+    overTime(
+      'every settlement says false to a lease that was lost, and harms nobody',
+      async ({ queue, given, receiveOne, depthBecomes }) => {
+        await queue.send([message('a')]);
+        const lost = await receiveOne();
+        await given.pass(given.leaseMs);
+        const held = await receiveOne();
+        expect(await queue.extend(lost, given.leaseMs)).toBe(false);
+        expect(await queue.giveBack(lost)).toBe(false);
+        expect(await queue.giveBack(lost, 1000)).toBe(false);
+        expect(await queue.deadLetter(lost, 'reason', 'description')).toBe(false);
+        expect(await queue.complete(lost)).toBe(false);
+        expect(await queue.complete(held)).toBe(true);
+        await depthBecomes({ visible: 0, inFlight: 0, delayed: 0, deadLettered: 0 });
+      },
+    );
+
+    // Each is mostly waiting, so they wait at the same time, with a queue for each.
+    let opened: QueueUnderTest[] = [];
+    let ends: Promise<void>[] = [];
+    beforeAll(async () => {
+      opened = await Promise.all(stories.map(() => factory()));
+      // Nobody's lease shall run while others connect.
+      await Promise.all(opened.map(({ queue }) => queue.receive()));
+      ends = stories.map(({ run }, i) => run(handOn(opened[i]!)));
+      await Promise.allSettled(ends);
+    });
+    afterAll(async () => {
+      await Promise.all(opened.map((one) => one.close()));
+    });
+    test.each(stories.map(({ claim }, i) => [claim, i] as const))('%s', (_claim, i) => ends[i]!);
+  });
+}
+
+/** What a test does with a queue. */
+interface Hand {
+  given: QueueUnderTest;
+  queue: Queue;
+  /** Receives until `count` messages have come, or half a minute of the queue's time has gone. */
+  receive(count: number): Promise<LeasedMessage[]>;
+  receiveOne(): Promise<LeasedMessage>;
+  /** Counts are approximate and may lag: waits until they are as expected, and shows them where they never are. */
+  depthBecomes(expected: Partial<QueueDepth>): Promise<void>;
+}
+
+function handOn(given: QueueUnderTest): Hand {
+  const { queue } = given;
+  const receive = async (count: number): Promise<LeasedMessage[]> => {
+    const received: LeasedMessage[] = [];
+    for (let tries = 0; tries < 30 && received.length < count; tries++) {
+      received.push(...(await queue.receive({ max: Math.min(100, count - received.length), waitMs: 1000 })));
+    }
+    return received;
+  };
+  return {
+    given,
+    queue,
+    receive,
+    async receiveOne() {
+      const [message] = await receive(1);
+      if (message === undefined) throw new Error('no message came');
+      return message;
+    },
+    async depthBecomes(expected) {
+      let depth = await queue.depth();
+      for (let tries = 0; tries < 50; tries++) {
+        if (Object.entries(expected).every(([field, value]) => depth[field as keyof QueueDepth] === value)) break;
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        depth = await queue.depth();
+      }
+      expect(depth).toMatchObject(expected);
+    },
+  };
 }
 
 function message(id: string, rest: Partial<OutgoingMessage> = {}): OutgoingMessage {
