@@ -1,5 +1,8 @@
 import type { EpochMs } from '../../../shared/units.ts';
 
+/** Taken once: within jest each look at a global leaves the sandbox, and this is called twice for each character. */
+const { imul } = Math;
+
 /** What happened, as a hash over everything and the last lines in words. Equal seeds give equal hashes. */
 export class Trace {
   #a = 0xdeadbeef | 0;
@@ -28,8 +31,8 @@ export class Trace {
   /** 16 hex digits over all lines so far. @source https://github.com/bryc/code/blob/master/jshash/experimental/cyrb53.js 2026-11 */
   get hash(): string {
     const hex = (value: number) => (value >>> 0).toString(16).padStart(8, '0');
-    const a = Math.imul(this.#a ^ (this.#a >>> 16), 2246822507) ^ Math.imul(this.#b ^ (this.#b >>> 13), 3266489909);
-    const b = Math.imul(this.#b ^ (this.#b >>> 16), 2246822507) ^ Math.imul(this.#a ^ (this.#a >>> 13), 3266489909);
+    const a = imul(this.#a ^ (this.#a >>> 16), 2246822507) ^ imul(this.#b ^ (this.#b >>> 13), 3266489909);
+    const b = imul(this.#b ^ (this.#b >>> 16), 2246822507) ^ imul(this.#a ^ (this.#a >>> 13), 3266489909);
     return hex(a) + hex(b);
   }
 
@@ -48,8 +51,8 @@ export class Trace {
   }
 
   #mix(value: number): void {
-    this.#a = Math.imul(this.#a ^ value, 2654435761);
-    this.#b = Math.imul(this.#b ^ value, 1597334677);
+    this.#a = imul(this.#a ^ value, 2654435761);
+    this.#b = imul(this.#b ^ value, 1597334677);
     this.#a ^= this.#b >>> 15;
   }
 }
