@@ -62,10 +62,21 @@ function isAnybodyIll({ stores }: World): boolean {
   return Object.values(stores).some(({ state }) =>
     state.keysUnder('observations/').some((key) => {
       if (!/^observations\/[a-z0-9-]+\.json$/.test(key)) return false;
-      const { verdicts } = JSON.parse(Buffer.from(state.peek(key)!).toString('utf8')) as Observation;
-      return verdicts.some(({ health }) => health !== 'healthy');
+      return tellsOfIll(state.peek(key)!);
     }),
   );
+}
+
+const ill = new WeakMap<Uint8Array, boolean>();
+
+/** Each observation as it lies in a store is read once: it never changes, and is looked at each tick. */
+function tellsOfIll(bytes: Uint8Array): boolean {
+  const known = ill.get(bytes);
+  if (known !== undefined) return known;
+  const { verdicts } = JSON.parse(Buffer.from(bytes).toString('utf8')) as Observation;
+  const isIll = verdicts.some(({ health }) => health !== 'healthy');
+  ill.set(bytes, isIll);
+  return isIll;
 }
 
 /** True while machines are to change something in their own time: a return, a spillover, a voter that joins. */

@@ -106,8 +106,8 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   const { judges, history } = judgesOf(world, { schedule, endOfFaults: () => endedAt, planted, drills });
   world.onLog = (event, fields, { place }) => {
     notePoint(world, event, fields);
-    const isFenced = history.head?.sites[place]?.state === 'fenced';
-    if (event === 'publication.decided' && isFenced) world.record.reach('stale publisher');
+    if (event === 'publication.decided' && history.head?.sites[place]?.state === 'fenced')
+      world.record.reach('stale publisher');
   };
   await preload();
   await world.init();

@@ -1,5 +1,5 @@
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
-import { type Acceptance, acceptanceSchema, controlSchema, parseFact } from '../../../shared/journal/facts.ts';
+import { type Acceptance, acceptanceSchema, controlSchema } from '../../../shared/journal/facts.ts';
 import { equalBytes } from '../../../shared/journal/json.ts';
 import {
   acceptancesPrefix,
@@ -14,7 +14,7 @@ import {
 } from '../../../shared/journal/keys.ts';
 import type { EpochMs } from '../../../shared/units.ts';
 import { type Cloud, clouds, type World } from '../world.ts';
-import { acceptanceOf, anywhere } from './journal.ts';
+import { acceptanceOf, anywhere, factOf } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 /**
@@ -55,7 +55,7 @@ export function acceptedIsMirrored(world: World): Judge {
     // A process that starts learns from whichever journal knows most: its own may lack the entry by now.
     const key = controlKey(epoch);
     const entry = anywhere(world, key) ?? stores.witness.journal.peek(key);
-    const parsed = entry === undefined ? undefined : parseFact(controlSchema, entry);
+    const parsed = entry === undefined ? undefined : factOf(controlSchema, entry);
     const others = parsed !== undefined && 'fact' in parsed ? Object.entries(parsed.fact.sites) : [];
     if (!others.some(([id, { state }]) => id !== site && state === 'fenced'))
       record.violated('I4', `${batch} has a single receipt under epoch ${epoch}, which fences nobody`);
@@ -65,7 +65,7 @@ export function acceptedIsMirrored(world: World): Judge {
       created({ site, container }, key, bytes) {
         if (key.startsWith('open/')) hintedAt.set(`${site} ${key}`, record.now);
         if (container !== 'journal' || !key.includes('/acceptances/')) return;
-        const parsed = parseFact(acceptanceSchema, bytes);
+        const parsed = factOf(acceptanceSchema, bytes);
         const at = batchOfKey(key);
         if ('fault' in parsed || at === undefined || at.tenant === canaryTenant) return;
         const { fact } = parsed;

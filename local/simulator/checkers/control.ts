@@ -1,16 +1,20 @@
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
-import { type ControlEntry, controlSchema, dispatchSchema, parseFact } from '../../../shared/journal/facts.ts';
+import { type ControlEntry, controlSchema, dispatchSchema } from '../../../shared/journal/facts.ts';
 import { sha256 } from '../../../shared/journal/json.ts';
 import { parseResultKey } from '../../../shared/journal/keys.ts';
 import { type Cloud, clouds, type World } from '../world.ts';
+import { factOf } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 /** The entries of the control log as they became readable, by epoch. */
 export class ControlHistory {
   readonly entries = new Map<number, { entry: ControlEntry; bytes: Uint8Array }>();
+  /** The entry of the highest epoch. */
+  head: ControlEntry | undefined;
 
-  get head(): ControlEntry | undefined {
-    return [...this.entries.values()].map(({ entry }) => entry).sort((a, b) => b.epoch - a.epoch)[0];
+  add(entry: ControlEntry, bytes: Uint8Array): void {
+    this.entries.set(entry.epoch, { entry, bytes });
+    if (this.head === undefined || entry.epoch > this.head.epoch) this.head = entry;
   }
 }
 
@@ -25,7 +29,7 @@ export function controlLogHolds({ record, stores }: World, history: ControlHisto
     watcher: {
       created({ container, name }, key, bytes) {
         if (container !== 'journal' || !isControlKey(key)) return;
-        const parsed = parseFact(controlSchema, bytes);
+        const parsed = factOf(controlSchema, bytes);
         if ('fault' in parsed) return record.violated('I12', `${key} in ${name} cannot be read: ${parsed.detail}`);
         const { epoch, previous, actor, reason, sites } = parsed.fact;
         const known = history.entries.get(epoch);
@@ -33,7 +37,7 @@ export function controlLogHolds({ record, stores }: World, history: ControlHisto
           if (sha256(known.bytes) !== sha256(bytes)) record.violated('I6', `two entries of epoch ${epoch}`);
           return;
         }
-        history.entries.set(epoch, { entry: parsed.fact, bytes });
+        history.add(parsed.fact, bytes);
         if (actor === '' || reason === '') record.violated('I12', `epoch ${epoch} names no actor or no reason`);
         if (!Object.values(sites).some(({ state }) => state === 'active'))
           record.violated('I7', `epoch ${epoch} leaves no site active`);
@@ -82,7 +86,7 @@ export function fencedSitesRest({ record }: World, history: ControlHistory): Jud
       created({ container }, key, bytes) {
         if (container !== 'journal' || key.startsWith(`t/${canaryTenant}/`)) return;
         if (key.includes('/dispatches/')) {
-          const parsed = parseFact(dispatchSchema, bytes);
+          const parsed = factOf(dispatchSchema, bytes);
           if ('fault' in parsed) return;
           const { epoch, to, batch, reason } = parsed.fact;
           record.reach(`dispatched for ${reason}`);
@@ -116,7 +120,7 @@ export function returningSitesHoldAll({ record, stores, scheduler }: World, hist
         if (container !== 'journal') return;
         if (!since.has(key)) since.set(key, scheduler.now);
         if (!isControlKey(key) || site !== 'aws') return;
-        const parsed = parseFact(controlSchema, bytes);
+        const parsed = factOf(controlSchema, bytes);
         if ('fault' in parsed) return;
         const { sites, epoch, forced } = parsed.fact;
         const before = history.entries.get(epoch - 1)?.entry;

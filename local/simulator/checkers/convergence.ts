@@ -8,17 +8,15 @@ import type { Judge } from './judge.ts';
 /** Keys that one journal lacks or holds otherwise, and that belong to both. */
 export function differences(world: World): string[] {
   const [aws, azure] = [world.stores.aws.journal, world.stores.azure.journal];
-  const named = new Set<string>();
-  for (const placed of acceptedBatches(world)) {
-    const publication = publicationOf(world, placed);
-    for (const file of [publication?.output, publication?.errorFile, publication?.choice])
-      if (file != null) named.add(outputKey(placed.tenant, file.sha256));
-  }
+  let named: Set<string> | undefined;
   const mayDiffer = (key: string): boolean => {
     const [top, tenant, part, id] = key.split('/');
     if (top !== 't') return false;
     if (tenant === canaryTenant) return true;
-    if (part === 'outputs') return !named.has(key);
+    if (part === 'outputs') {
+      named ??= namedOutputs(world);
+      return !named.has(key);
+    }
     if (part !== 'files' || !key.endsWith('/content')) return false;
     // An upload that never became a file, or one that was deleted.
     const has = (name: string) => clouds.some((site) => world.stores[site].journal.peek(name) !== undefined);
@@ -31,6 +29,17 @@ export function differences(world: World): string[] {
     const [a, b] = [aws.peek(key), azure.peek(key)];
     return (a === undefined || b === undefined || !equalBytes(a, b)) && !mayDiffer(key);
   });
+}
+
+/** Keys of the files that publications name. */
+function namedOutputs(world: World): Set<string> {
+  const named = new Set<string>();
+  for (const placed of acceptedBatches(world)) {
+    const publication = publicationOf(world, placed);
+    for (const file of [publication?.output, publication?.errorFile, publication?.choice])
+      if (file != null) named.add(outputKey(placed.tenant, file.sha256));
+  }
+  return named;
 }
 
 /** I8: once the links are well, both journals reach equal key sets and bytes without anyone's help. */

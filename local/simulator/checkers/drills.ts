@@ -7,11 +7,12 @@ import {
 } from '../../../shared/drill/facts.ts';
 import { drillActor, drillTenant, isDrillActor } from '../../../shared/drill/tenant.ts';
 import type { Observation } from '../../../shared/health/types.ts';
-import { type ControlEntry, parseFact } from '../../../shared/journal/facts.ts';
+import type { ControlEntry } from '../../../shared/journal/facts.ts';
 import { batchOfKey, drillPrefix, drillTurnsPrefix } from '../../../shared/journal/keys.ts';
 import type { DrillFault } from '../actors/drills.ts';
 import { clouds, drillModel, type World } from '../world.ts';
 import type { ControlHistory } from './control.ts';
+import { factOf } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 /**
@@ -78,7 +79,7 @@ export function drillsLeaveNothing(world: World, history: ControlHistory, faults
           return;
         }
         if (key.startsWith(drillTurnsPrefix)) {
-          const parsed = parseFact(drillTurnSchema, bytes);
+          const parsed = factOf(drillTurnSchema, bytes);
           if ('fault' in parsed || drills.has(parsed.fact.drill)) return;
           const turn = parsed.fact;
           const open = [...drills.values()].find(({ hasReport }) => !hasReport);
@@ -92,7 +93,7 @@ export function drillsLeaveNothing(world: World, history: ControlHistory, faults
           drills.set(turn.drill, { turn, leaseMs, heardAt: record.now, hasReport: false });
           record.reach(turn.actor === 'schedule' ? 'a drill was due' : 'a drill began');
         } else if (/^drills\/[^/]+\/pages\//.test(key)) {
-          const parsed = parseFact(drillPageSchema, bytes);
+          const parsed = factOf(drillPageSchema, bytes);
           const told = 'fact' in parsed ? drills.get(parsed.fact.drill) : undefined;
           if ('fault' in parsed || told === undefined) return;
           told.heardAt = record.now;
@@ -124,13 +125,13 @@ export function openDrills({ stores }: World): string[] {
   const found = new Set<string>();
   for (const journal of journals)
     for (const key of journal.keysUnder(drillTurnsPrefix)) {
-      const turn = parseFact(drillTurnSchema, journal.peek(key)!);
+      const turn = factOf(drillTurnSchema, journal.peek(key)!);
       if ('fact' in turn) found.add(turn.fact.drill);
     }
   const isOver = (drill: string) =>
     journals.some((journal) =>
       journal.keysUnder(`${drillPrefix(drill)}pages/`).some((key) => {
-        const page = parseFact(drillPageSchema, journal.peek(key)!);
+        const page = factOf(drillPageSchema, journal.peek(key)!);
         return 'fact' in page && page.fact.report !== null;
       }),
     );

@@ -1,7 +1,8 @@
 import { type HealthProfile, profileOf } from '../../../shared/health/types.ts';
-import { controlSchema, parseFact } from '../../../shared/journal/facts.ts';
+import { controlSchema } from '../../../shared/journal/facts.ts';
 import type { World } from '../world.ts';
 import type { ControlHistory } from './control.ts';
+import { factOf } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 const hourMs = 3_600_000;
@@ -31,7 +32,7 @@ export function onlyTheSickAreFailedOver(world: World, history: ControlHistory):
     watcher: {
       created({ container }, key, bytes) {
         if (container !== 'journal' || !/^control\/\d{8}\.json$/.test(key)) return;
-        const parsed = parseFact(controlSchema, bytes);
+        const parsed = factOf(controlSchema, bytes);
         if ('fault' in parsed || !parsed.fact.actor.startsWith('monitor/')) return;
         const { epoch, sites, reason } = parsed.fact;
         const before = history.entries.get(epoch - 1)?.entry;

@@ -1,6 +1,7 @@
-import { dispatchSchema, parseFact } from '../../../shared/journal/facts.ts';
+import { dispatchSchema } from '../../../shared/journal/facts.ts';
 import { redriveLimits } from '../../../shared/redrive/plan.ts';
 import type { World } from '../world.ts';
+import { factOf } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 /**
@@ -16,7 +17,7 @@ export function takeoverIsBounded({ record, settings }: World): Judge {
       created({ container }, key, bytes) {
         if (container !== 'journal' || !key.includes('/dispatches/') || seen.has(key)) return;
         seen.add(key);
-        const parsed = parseFact(dispatchSchema, bytes);
+        const parsed = factOf(dispatchSchema, bytes);
         if ('fault' in parsed || parsed.fact.reason !== 'redrive') return;
         const { to, at, ranges } = parsed.fact;
         const recent = (sent.get(to) ?? []).filter((one) => at - one.at < settings.tickMs / 2);

@@ -1,7 +1,8 @@
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
-import { parseFact, publicationSchema } from '../../../shared/journal/facts.ts';
+import { publicationSchema } from '../../../shared/journal/facts.ts';
 import { acceptancesPrefix, batchOfKey, openPrefix, outputKey, publicationKey } from '../../../shared/journal/keys.ts';
 import { clouds, type World } from '../world.ts';
+import { factOf } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 /**
@@ -21,7 +22,7 @@ export function hintsOutliveTheirBatches({ record, stores }: World): Judge {
         if (!isAccepted) return;
         for (const one of clouds) {
           const bytes = stores[one].journal.peek(publicationKey(tenant, batch));
-          const parsed = bytes === undefined ? undefined : parseFact(publicationSchema, bytes);
+          const parsed = bytes === undefined ? undefined : factOf(publicationSchema, bytes);
           if (parsed === undefined || 'fault' in parsed) {
             record.violated('I1', `${site} forgot ${batch} before ${one} had its publication`);
             continue;

@@ -1,7 +1,9 @@
+import type { z } from 'zod';
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
 import {
   type Acceptance,
   acceptanceSchema,
+  type FactFault,
   type Manifest,
   manifestSchema,
   type Publication,
@@ -31,11 +33,22 @@ export function acceptedBatches(world: World): PlacedBatch[] {
   const found = new Map<string, PlacedBatch>();
   for (const site of clouds)
     for (const key of world.stores[site].journal.keysUnder('t/')) {
-      const at = batchOfKey(key);
+      const at = key.includes('/acceptances/') ? batchOfKey(key) : undefined;
       if (at === undefined || at.tenant === canaryTenant || found.has(at.batch)) continue;
       if (key.startsWith(acceptancesPrefix(at.tenant, at.batch))) found.set(at.batch, at);
     }
   return [...found.values()].sort((a, b) => (a.batch < b.batch ? -1 : 1));
+}
+
+const facts = new WeakMap<Uint8Array, { schema: z.ZodType; parsed: { fact: unknown } | FactFault }>();
+
+/** As `parseFact`, each object once: what lies in a store never changes, and most judges look at it. Not to be written to. */
+export function factOf<S extends z.ZodType>(schema: S, bytes: Uint8Array): { fact: z.infer<S> } | FactFault {
+  const before = facts.get(bytes);
+  if (before?.schema === schema) return before.parsed as { fact: z.infer<S> } | FactFault;
+  const parsed = parseFact(schema, bytes);
+  facts.set(bytes, { schema, parsed });
+  return parsed;
 }
 
 /** The bytes under a key in the first journal that has them. */
@@ -49,7 +62,7 @@ export function acceptanceOf(world: World, { tenant, batch }: PlacedBatch): Acce
     clouds.flatMap((site) => world.stores[site].journal.keysUnder(acceptancesPrefix(tenant, batch))),
   );
   const facts = [...keys].flatMap((key) => {
-    const parsed = parseFact(acceptanceSchema, anywhere(world, key)!);
+    const parsed = factOf(acceptanceSchema, anywhere(world, key)!);
     return 'fact' in parsed ? [parsed.fact] : [];
   });
   return facts.sort((a, b) => a.at - b.at || (a.uuid < b.uuid ? -1 : 1))[0];
@@ -57,7 +70,7 @@ export function acceptanceOf(world: World, { tenant, batch }: PlacedBatch): Acce
 
 export function manifestOf(world: World, { tenant, batch }: PlacedBatch): Manifest | undefined {
   const bytes = anywhere(world, manifestKey(tenant, batch));
-  const parsed = bytes === undefined ? undefined : parseFact(manifestSchema, bytes);
+  const parsed = bytes === undefined ? undefined : factOf(manifestSchema, bytes);
   return parsed !== undefined && 'fact' in parsed ? parsed.fact : undefined;
 }
 
@@ -68,12 +81,12 @@ export function publicationOf(
 ): Publication | undefined {
   const key = publicationKey(tenant, batch);
   const bytes = site === undefined ? anywhere(world, key) : world.stores[site].journal.peek(key);
-  const parsed = bytes === undefined ? undefined : parseFact(publicationSchema, bytes);
+  const parsed = bytes === undefined ? undefined : factOf(publicationSchema, bytes);
   return parsed !== undefined && 'fact' in parsed ? parsed.fact : undefined;
 }
 
 /** `custom_id` of every line that was accepted, in order; `undefined` where no journal holds the input. */
-export function acceptedIds(world: World, placed: PlacedBatch): string[] | undefined {
+export function acceptedIds(world: World, placed: PlacedBatch): readonly string[] | undefined {
   const acceptance = acceptanceOf(world, placed);
   if (acceptance === undefined) return undefined;
   const input = anywhere(world, fileContentKey(placed.tenant, acceptance.fileId));
@@ -82,7 +95,8 @@ export function acceptedIds(world: World, placed: PlacedBatch): string[] | undef
 
 const known = { lines: new WeakMap<Uint8Array, string[]>(), ids: new WeakMap<Uint8Array, string[]>() };
 
-function idsOf(input: Uint8Array): string[] {
+/** `custom_id` of each line of an input or output file as it lies in a store. */
+export function idsOf(input: Uint8Array): readonly string[] {
   const ids = known.ids.get(input) ?? linesOf(input).map((line) => JSON.parse(line).custom_id as string);
   known.ids.set(input, ids);
   return ids;

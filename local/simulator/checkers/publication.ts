@@ -1,9 +1,9 @@
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
-import { type Publication, parseFact, publicationSchema } from '../../../shared/journal/facts.ts';
+import { type Publication, publicationSchema } from '../../../shared/journal/facts.ts';
 import { sha256 } from '../../../shared/journal/json.ts';
 import { outputKey } from '../../../shared/journal/keys.ts';
 import { type Cloud, clouds, type World } from '../world.ts';
-import { acceptedIds, anywhere, linesOf } from './journal.ts';
+import { acceptedIds, anywhere, factOf, idsOf } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 const filesOf = ({ output, errorFile, choice }: Publication) =>
@@ -11,7 +11,7 @@ const filesOf = ({ output, errorFile, choice }: Publication) =>
 
 function readPublication(key: string, bytes: Uint8Array): Publication | undefined {
   if (!key.endsWith('/publication.json')) return undefined;
-  const parsed = parseFact(publicationSchema, bytes);
+  const parsed = factOf(publicationSchema, bytes);
   return 'fact' in parsed && parsed.fact.tenant !== canaryTenant ? parsed.fact : undefined;
 }
 
@@ -60,7 +60,7 @@ export function oneResultEach(world: World): Judge {
           if (file === null) return [];
           const content = anywhere(world, outputKey(tenant, file.sha256));
           if (content === undefined || sha256(content) !== file.sha256) return [];
-          return linesOf(content).map((line) => JSON.parse(line).custom_id as string);
+          return idsOf(content);
         });
         if (lines.toSorted().join('\n') !== accepted.toSorted().join('\n'))
           record.violated('I2', `${batch} (${status}) publishes ${lines.length} lines for ${accepted.length} accepted`);

@@ -40,20 +40,21 @@ export class Trace {
   write(at: EpochMs, line: string): void {
     this.#lines += 1;
     const ms = at - this.#start;
-    this.#mix(Math.round(ms * 1000) | 0);
-    for (let i = 0; i < line.length; i++) this.#mix(line.charCodeAt(i));
+    let [a, b] = [this.#a, this.#b];
+    for (let i = -1; i < line.length; i++) {
+      const value = i < 0 ? Math.round(ms * 1000) | 0 : line.charCodeAt(i);
+      a = imul(a ^ value, 2654435761);
+      b = imul(b ^ value, 1597334677);
+      a ^= b >>> 15;
+    }
+    this.#a = a;
+    this.#b = b;
     if (this.#keep === 0 && this.onLine === undefined) return;
     const told = `${clockText(ms)} ${line}`;
     this.onLine?.(told);
     if (this.#keep === 0) return;
     this.#kept.push(told);
     if (this.#kept.length > 2 * this.#keep + 1000) this.#kept.splice(0, this.#kept.length - this.#keep);
-  }
-
-  #mix(value: number): void {
-    this.#a = imul(this.#a ^ value, 2654435761);
-    this.#b = imul(this.#b ^ value, 1597334677);
-    this.#a ^= this.#b >>> 15;
   }
 }
 
