@@ -13,8 +13,9 @@ import { SiteUnavailableError } from '../../../shared/errors.ts';
 import { readObservations } from '../../../shared/health/observation.ts';
 import { backlogOf, nextSample, openBatch } from '../../../shared/health/progress.ts';
 import { viewBatch } from '../../../shared/journal/batch.ts';
+import { factBytes } from '../../../shared/journal/facts.ts';
 import { sha256 } from '../../../shared/journal/json.ts';
-import { controlKey, drillReportKey, recentPrefix, resultsPrefix } from '../../../shared/journal/keys.ts';
+import { controlKey, drillPrefix, drillReportKey, recentPrefix, resultsPrefix } from '../../../shared/journal/keys.ts';
 import { listAll } from '../../../shared/ports/object-store.ts';
 import type { Stores } from '../../../shared/ports/site.ts';
 import { action, type Cloud, DrillWorld, drill, outageSource, shadowSource } from './support.ts';
@@ -503,6 +504,21 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     const [turn] = await learnTurns(drills.cores.aws);
     expect(second.previous).toBe((await viewDrill(drills.cores.aws, turn!.turn)).report);
   });
+});
+
+test('a page is parsed once by a process, and anew when other bytes lie under its key', async () => {
+  const drills = await DrillWorld.start();
+  await drills.run(shadowSource());
+  const [turn] = await learnTurns(drills.cores.aws);
+  const look = async () => (await viewDrill(drills.cores.aws, turn!.turn)).pages;
+  const [first, ...others] = await look();
+  expect((await look())[0]).toBe(first);
+  const { journal } = drills.world.aws;
+  const { key } = (await journal.list(`${drillPrefix('drill-1')}pages/`)).entries[0]!;
+  const forged = { ...first!, runner: 'another' };
+  await journal.delete(key);
+  await journal.putIfAbsent(key, factBytes(forged));
+  expect(await look()).toEqual([forged, ...others]);
 });
 
 describe('F49: nobody sees a drill who did not start it', () => {
