@@ -1,4 +1,4 @@
-/** Every drill of `examples/drills` on the local clouds, one after the other on one pair of them: about an hour. */
+/** Every drill of `examples/drills` on the local clouds, one after the other, each on a pair of its own: about an hour. */
 import base from './jest.config.mjs';
 
 export default {

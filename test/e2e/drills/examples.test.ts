@@ -1,17 +1,18 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { defaultDrills } from '../../../shared/drill/defaults.ts';
 import type { DrillSource } from '../../../shared/drill/file.ts';
 import { bootMs, type TestClouds } from '../support.ts';
 import { exampleDrill, healthyClouds, runDrill } from './support.ts';
 
+// Each on clouds of its own: a site that fell within the last hour is held down four times as long the next time.
 let world: TestClouds;
-beforeAll(async () => {
+beforeEach(async () => {
   world = await healthyClouds();
 }, 2 * bootMs);
-afterAll(() => world?.stop());
+afterEach(() => world?.stop());
 
 const names = readdirSync(dirname(exampleDrill('x'))).map((file) => file.replace(/\.yaml$/, ''));
 
