@@ -7,11 +7,9 @@ import Sequencer from '@jest/test-sequencer';
  */
 const first = [
   'e2e/large',
-  'simulation/scenarios',
   'e2e/local-clouds',
   'simulation/seeds',
   'e2e/faults',
-  'simulation/mistakes',
   'e2e/batches',
   'conformance/aws',
   'e2e/outages/gate/killed',

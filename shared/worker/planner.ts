@@ -3,7 +3,7 @@ import { SiteUnavailableError, TransientError } from '../errors.ts';
 import { type BatchView, readDispatches, viewBatch, viewBatchOrWait } from '../journal/batch.ts';
 import { factBytes, type Plan } from '../journal/facts.ts';
 import { sha256 } from '../journal/json.ts';
-import { fileContentKey, planKey } from '../journal/keys.ts';
+import { acceptancesPrefix, fileContentKey, planKey } from '../journal/keys.ts';
 import { bounded, putOwnFirst, streamAnywhere } from '../journal/replicas.ts';
 import type { SiteId } from '../ports/site.ts';
 import { dispatch } from './dispatch.ts';
@@ -43,15 +43,15 @@ export async function planBatch(core: Core, tenant: string, batch: string): Prom
     });
     return 'dispatched';
   };
-  const isNew = core.clock.now() - view.acceptance.at < core.settings.dispatchLeaseMs;
-  return isNew ? sendOnce(core, owner, view, send) : send();
+  const acceptances = view.keys.filter(({ key }) => key.startsWith(acceptancesPrefix(tenant, batch)));
+  const isSentTwice = acceptances.length > 1 && core.clock.now() - view.acceptance.at < core.settings.dispatchLeaseMs;
+  return isSentTwice ? sendOnce(core, owner, view, send) : send();
 }
 
 /**
- * One job may be asked to be planned twice at the same moment, by both doors or by a message that is delivered twice, and
- * neither planner sees the other's dispatch yet: every line would be worked twice. The acceptance of the other door does not
- * tell: it may come while we plan. So for one lease of time the one sends it whose claim stands at the owner, to whose
- * queue it goes; whoever dies with a claim is forgotten after that.
+ * One job sent to both doors at the same moment is asked to be planned twice, and neither planner sees the other's dispatch
+ * yet: every line would be worked twice. So for one lease of time the one sends it whose claim stands at the owner, to
+ * whose queue it goes; whoever dies with a claim is forgotten after that.
  */
 async function sendOnce(
   core: Core,
