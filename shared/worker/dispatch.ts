@@ -21,6 +21,7 @@ export interface Wave {
 /**
  * Sends one pointer for each range to the work queue of `wave.to`, then records the dispatch. A crash between the two
  * leaves pointers without a record: the sweeper sends again, marked as repeats, and the workers look first.
+ * @throws SiteUnavailableError `fenced`: the site was fenced since the wave was planned; nothing was sent
  * @throws what the queue or the own journal throws; pointers may have been sent by then, which is harmless
  */
 export async function dispatch(core: Core, view: BatchView, plan: Plan, wave: Wave): Promise<void> {
@@ -29,6 +30,8 @@ export async function dispatch(core: Core, view: BatchView, plan: Plan, wave: Wa
   const { epoch } = control;
   const target = core.sites.get(wave.to);
   if (target === undefined) throw new InvariantError('site_unknown', `no site ${wave.to} is configured`);
+  if (control.sites[wave.to]?.state === 'fenced')
+    throw new SiteUnavailableError('fenced', `${wave.to} was fenced since this wave was planned`, wave.to);
   const pointers = wave.ranges.map((range) => chunkPointer(view, range, plan.model!, epoch, wave.repeat));
   await target.work.send(pointers.map((pointer) => pointerMessage(pointer, core.ids.uuid())));
   const id = { epoch, site: core.self, uuid: core.ids.uuid() };

@@ -232,6 +232,30 @@ describe('working', () => {
   });
 });
 
+test('I6 whenever a site is fenced while a batch is placed there, it gets no wave of it, and another site works it', async () => {
+  const settlements = new Set<string>();
+  for (let fencedAt = 1; fencedAt <= 4; fencedAt++) {
+    const world = new World();
+    await world.accept({ home: 'aws' });
+    let looks = 0;
+    const current = async () => {
+      if (++looks === fencedAt) setState(world, { aws: 'fenced' });
+      return world.control;
+    };
+    const [message] = await world.aws.intake.receive({ max: 1 });
+    const settled: Settlement['kind'][] = [];
+    const core = { ...world.newProcess('azure'), control: { current } };
+    await world.settled(work(core, [deliveryOf(world.aws.intake, message!, settled)]));
+    settlements.add(settled.join());
+    const isSentBefore = looks < fencedAt;
+    expect((await world.aws.work.depth()).visible > 0).toBe(isSentBefore);
+    if (isSentBefore) setState(world, { aws: 'fenced' });
+    await world.run(3_600_000, () => world.called.length > 0);
+    expect([...world.asked.values()]).toEqual(Array(12).fill(1));
+  }
+  expect(settlements).toContain('giveBack');
+});
+
 describe('publishing', () => {
   test('F28 two publishers on two clouds, 200 times, with delayed and dropped replies: one publication each time', async () => {
     for (let seed = 1; seed <= 200; seed++) {
