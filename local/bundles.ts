@@ -45,12 +45,12 @@ export async function ensureBuilt(): Promise<void> {
  * Copies one cloud's bundle to the cloud's own directory, as a deployment does: what runs there does not change when
  * somebody builds. @returns the folder that holds `dist/`
  */
-export function deploy(functions: 'functions-aws' | 'functions-azure', dataDir: string): string {
+export function deploy(functions: 'functions-aws' | 'functions-azure', dataDir: string, from = dist): string {
   const codeDir = join(dataDir, 'deployed');
-  const unlock = lockDirectory(dist, LOCK_WAIT_MS);
+  const unlock = lockDirectory(from, LOCK_WAIT_MS);
   try {
     rmSync(codeDir, { recursive: true, force: true });
-    cpSync(join(dist, functions), join(codeDir, 'dist', functions), { recursive: true });
+    cpSync(join(from, functions), join(codeDir, 'dist', functions), { recursive: true });
   } finally {
     unlock();
   }

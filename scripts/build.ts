@@ -17,8 +17,9 @@ export interface BundleSize {
 /**
  * Builds both clouds' functions into `out` (default `dist`): an ES module per handler, SDKs in shared chunks behind
  * `import()`, and, for Azure, `main.cjs`, which registers the handlers and loads one when it is first called.
+ * @param plugins of a test that needs other sources than those that are here
  */
-export async function buildFunctions(out = join(root, 'dist')): Promise<BundleSize[]> {
+export async function buildFunctions(out = join(root, 'dist'), plugins: readonly Plugin[] = []): Promise<BundleSize[]> {
   const sizes: BundleSize[] = [];
   for (const cloud of ['functions-aws', 'functions-azure'] as const) {
     const folder = join(out, cloud);
@@ -34,7 +35,7 @@ export async function buildFunctions(out = join(root, 'dist')): Promise<BundleSi
       splitting: true,
       // For packages that ask for something by a `require` which esbuild cannot see through.
       banner: { js: "const require = process.getBuiltinModule('module').createRequire(import.meta.url);" },
-      plugins: [builtinsAsTheyAre],
+      plugins: [builtinsAsTheyAre, ...plugins],
     });
     sizes.push(...sizesOf(metafile, cloud));
     await copyConfig(folder);

@@ -18,7 +18,7 @@ const RECEIVES_MAX = 1_000;
  * AWS on one machine: S3 and SQS, a model server, and Lambda in a process of its own.
  * @throws ConfigError when a port is taken
  */
-export async function startAws({ dataDir, ports, identity, log }: CloudOptions): Promise<Cloud> {
+export async function startAws({ dataDir, ports, identity, bundles, log }: CloudOptions): Promise<Cloud> {
   const opened = new Opened();
   let host: Respawned<LambdaReady> | undefined;
   try {
@@ -52,7 +52,7 @@ export async function startAws({ dataDir, ports, identity, log }: CloudOptions):
       writeFileSync(config, JSON.stringify(source, null, 2));
       const order: LambdaOrder = {
         functions: readFunctions({
-          codeDir: deploy('functions-aws', dataDir),
+          codeDir: deploy('functions-aws', dataDir, bundles),
           environment: { ...environment, HOLDFAST_CONFIG: config },
           timeoutMsMax: workerTimeoutMs,
           concurrencyMax: environmentsMax,

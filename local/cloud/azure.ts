@@ -19,7 +19,7 @@ const root = resolve(import.meta.dirname, '../..');
  * Azure on one machine: Blob, Service Bus, a model server, and the Functions host in a process of its own.
  * @throws ConfigError when a port is taken
  */
-export async function startAzure({ dataDir, ports, identity, log }: CloudOptions): Promise<Cloud> {
+export async function startAzure({ dataDir, ports, identity, bundles, log }: CloudOptions): Promise<Cloud> {
   const opened = new Opened();
   let host: Respawned<FunctionsReady> | undefined;
   try {
@@ -53,7 +53,7 @@ export async function startAzure({ dataDir, ports, identity, log }: CloudOptions
       const config = join(dataDir, 'holdfast.config.json');
       writeFileSync(config, JSON.stringify(source, null, 2));
       const order: FunctionsOrder = {
-        bundle: join(deploy('functions-azure', dataDir), mainOfPackage()),
+        bundle: join(deploy('functions-azure', dataDir, bundles), mainOfPackage()),
         hostJson: join(root, 'host.json'),
       };
       const pidFile = join(dataDir, 'host.pid');

@@ -8,6 +8,8 @@ export interface CloudOptions {
   readonly dataDir: string;
   readonly ports: LocalPorts;
   readonly identity: Identity;
+  /** Folder of the built functions. Default `dist`. */
+  readonly bundles?: string | undefined;
   readonly log: Log;
 }
 

@@ -27,6 +27,7 @@ const { values } = parseArgs({
     cloud: { type: 'string' },
     data: { type: 'string', default: '.holdfast' },
     'port-base': { type: 'string', default: '4000' },
+    bundles: { type: 'string' },
   },
 });
 const tell = (message: CloudMessage, told = () => {}) => (process.send ? process.send(message, told) : told());
@@ -46,7 +47,8 @@ async function run(): Promise<void> {
   const data = resolve(values.data);
   const dataDir = join(data, name);
   const unlock = lockDirectory(dataDir);
-  const options: CloudOptions = { dataDir, ports, identity: identityOf(data), log: hostLog(name) };
+  const { bundles } = values;
+  const options: CloudOptions = { dataDir, ports, identity: identityOf(data), bundles, log: hostLog(name) };
   const ordered = functionsOrdered();
   const cloud = await start(name, options);
   endWithParent(cloud, unlock);

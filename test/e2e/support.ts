@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import OpenAI from 'openai';
 import { identityOf } from '../../local/identity.ts';
 import { everyPort, type LocalPorts, portsOf } from '../../local/ports.ts';
-import { type LocalClouds, startLocal } from '../../local/up.ts';
+import { type LocalClouds, type LocalOptions, startLocal } from '../../local/up.ts';
 import { wireLocal } from '../../local/wire.ts';
 import type { Core } from '../../shared/core.ts';
 
@@ -26,10 +26,11 @@ export interface TestClouds {
 /** Generous: a cold cache on two busy cores. */
 export const bootMs = 180_000;
 
-export async function startClouds(): Promise<TestClouds> {
+/** @param options `bundles`: as of `startLocal` */
+export async function startClouds(options: Pick<LocalOptions, 'bundles'> = {}): Promise<TestClouds> {
   const dataDir = mkdtempSync(join(tmpdir(), 'holdfast-e2e-'));
   const portBase = await freeBase();
-  const clouds = await startLocal({ dataDir, portBase, quiet: true });
+  const clouds = await startLocal({ ...options, dataDir, portBase, quiet: true });
   const ports = portsOf(portBase);
   const { core, close } = await wireLocal(dataDir, ports, identityOf(dataDir));
   const pids = { aws: clouds.aws!.pid, azure: clouds.azure!.pid };
@@ -45,7 +46,7 @@ export async function startClouds(): Promise<TestClouds> {
       for (const pid of [pids[cloud], ...childrenOf(pids[cloud])]) process.kill(pid, 'SIGKILL');
     },
     async restart(cloud) {
-      const one = await startLocal({ dataDir, portBase, only: cloud, quiet: true });
+      const one = await startLocal({ ...options, dataDir, portBase, only: cloud, quiet: true });
       pids[cloud] = one[cloud]!.pid;
       restarted.push(one);
     },

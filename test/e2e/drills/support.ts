@@ -7,8 +7,8 @@ const root = resolve(import.meta.dirname, '../../..');
 export const exampleDrill = (name: string) => join(root, 'examples', 'drills', `${name}.yaml`);
 
 /** Both clouds, once three observers hold both of them healthy. */
-export async function healthyClouds(): Promise<TestClouds> {
-  const world = await startClouds();
+export async function healthyClouds(options: Parameters<typeof startClouds>[0] = {}): Promise<TestClouds> {
+  const world = await startClouds(options);
   const { clouds } = world;
   await until(
     async () => {
