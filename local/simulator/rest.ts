@@ -24,6 +24,8 @@ export function helpBack(world: World, operators: Operators, lost: () => Cloud |
   const back = (round: number) => {
     if (round > 12) return;
     world.scheduler.after(600_000, () => {
+      // Not once this round is answered: a laptop that dies answers nobody, and its owner asks again.
+      back(round + 1);
       void (async () => {
         const force: RuleName[] = round < 6 ? [] : ['target-healthy'];
         const from = lost();
@@ -36,7 +38,6 @@ export function helpBack(world: World, operators: Operators, lost: () => Cloud |
           );
         else
           for (const site of clouds) await give({ kind: 'failback', site, step: 'start' }, `failback-${site}`, force);
-        back(round + 1);
       })();
     });
   };
