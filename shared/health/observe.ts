@@ -7,6 +7,7 @@ import type { Site, SiteId } from '../ports/site.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import { readBreakers } from './breakers.ts';
 import { type CanaryJob, type CanaryMemory, type CanaryTurn, tendCanary } from './canary.ts';
+import { type HeldMemory, lookAtHeld, type QueuePart } from './held.ts';
 import { judgeAll } from './judge-all.ts';
 import { lastModelLooks, lookAtModels, modelLooksOf, modelsIllElsewhere } from './models.ts';
 import { listObservers, readObservations, type SeenBefore, writeObservation } from './observation.ts';
@@ -54,6 +55,8 @@ export interface ObserveMemory {
   observers?: { names: string[]; at: EpochMs };
   sample?: ProgressSample;
   canaries: Map<SiteId, CanaryMemory>;
+  /** What the workers of each site said of the messages they hold; of sites that had work at the last tick. */
+  held: Map<SiteId, HeldMemory>;
   /** Last look at each model, and how it went. */
   models: Map<string, Reading>;
   /** Looks at models that are under way, by alias, oldest first. */
@@ -78,6 +81,7 @@ export function observeMemory(): ObserveMemory {
     etags: new Map(),
     breakers: [],
     canaries: new Map(),
+    held: new Map(),
     models: new Map(),
     modelLooks: new Map(),
     modelReadings: [],
@@ -117,15 +121,18 @@ export async function observeAll(
 ): Promise<{ own: Observation; others: SeenObservation[] }> {
   const profile = profileOf(core.settings);
   const sites = [...core.sites.values()];
-  const [looks, others] = await Promise.all([
+  const [looks, held, others] = await Promise.all([
     Promise.all(sites.map((site) => probeSite(core, site, deps))),
+    lookAtAllHeld(core, memory),
     readOthers(core, deps, memory, profile),
   ]);
   const before = memory.sample;
-  const works = new Map(looks.map((look) => [look.site, workIn(look, others)]));
+  const works = new Map(looks.map((look) => [look.site, workIn(look, held.get(look.site), others)]));
   const silent = silentModels([...lastModelLooks(core, deps, memory), ...modelLooksOf(others)]);
   const progress = lookAtProgress(core, deps, memory, works, open, silent);
   const backlog = memory.sample === undefined ? [] : backlogOf(before, memory.sample);
+  const told = [...backlog, ...backlogsOf(others)];
+  memory.held = new Map(told.map(({ site }) => [site, memory.held.get(site) ?? {}]));
   const round = [...looks.flatMap(({ readings }) => readings), ...progress];
   // What is not well is looked at more closely.
   const isIll = (site: SiteId) =>
@@ -143,7 +150,7 @@ export async function observeAll(
       sites.some(({ id }) => isIll(id)),
     ),
     ...looks.map((look) => {
-      const isBusy = isWorking(look.site, works.get(look.site)!, [...backlog, ...backlogsOf(others)]);
+      const isBusy = isWorking(look.site, works.get(look.site)!, told);
       const isModelSilent = deps.canary !== undefined && silent.has(look.site, deps.canary.model);
       const waitsMs = silent.any(look.site) ? turnMs(core.settings) : 0;
       return tend(core, deps, memory, profile, look, { isBusy, isModelSilent, waitsMs, isUrgent: isIll(look.site) });
@@ -227,16 +234,38 @@ async function goOn(core: ObserveCore, observer: string, memory: ObserveMemory):
 /** The queues of a site, as they are worked. */
 type WorkDepth = SiteLook['depth'];
 
+/** Nobody is asked what he holds where there is nothing to do. */
+async function lookAtAllHeld(
+  core: ObserveCore,
+  memory: ObserveMemory,
+): Promise<ReadonlyMap<SiteId, ReadonlySet<QueuePart>>> {
+  const looks = [...memory.held].map(async ([id, before]) => {
+    const site = core.sites.get(id);
+    return [id, site === undefined ? new Set<QueuePart>() : await lookAtHeld(core, site, before)] as const;
+  });
+  return new Map(await Promise.all(looks));
+}
+
 /**
- * Messages that are in work count as such only while somebody is there to work them: a site whose front door fails and
- * whose own observer is silent, too, has no functions, and what they held comes back when its lease ends.
+ * Messages are in work where the queue counts them so, or where workers say that they hold some, since Service Bus counts
+ * these as waiting. They are only while somebody is there to work them: a site whose front door fails and whose own
+ * observer is silent, too, has no functions, and what they held comes back when its lease ends.
  */
-function workIn({ site, depth, readings }: SiteLook, others: readonly SeenObservation[]): WorkDepth {
+function workIn(
+  { site, depth, readings }: SiteLook,
+  held: ReadonlySet<QueuePart> | undefined,
+  others: readonly SeenObservation[],
+): WorkDepth {
   const isDoorShut = readings.some(({ signal, outcome }) => signal === 'api' && outcome === 'failed');
   const isSilent = others.every(({ observation, stale }) => observation.home !== site || stale);
-  if (!isDoorShut || !isSilent) return depth;
-  const unheld = (one: QueueDepth | undefined) => one && { ...one, visible: one.visible + one.inFlight, inFlight: 0 };
-  return { intake: unheld(depth.intake), work: unheld(depth.work) };
+  const isGone = isDoorShut && isSilent;
+  const queue = (part: QueuePart): QueueDepth | undefined => {
+    const one = depth[part];
+    if (one === undefined) return undefined;
+    if (isGone) return { ...one, visible: one.visible + one.inFlight, inFlight: 0 };
+    return { ...one, inFlight: Math.max(one.inFlight, held?.has(part) ? 1 : 0) };
+  };
+  return { intake: queue('intake'), work: queue('work') };
 }
 
 /**

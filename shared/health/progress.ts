@@ -116,7 +116,8 @@ export function turnMs({ runMs, leaseMs }: Pick<Settings, 'runMs' | 'leaseMs'>):
  * `ok`: something of it moved since the sample before. `failed`, `stalled`: nothing moved, messages lie in the queue and
  * none of them is in work; or some are in work for longer than any run may last. `unknown`: there is no backlog, or
  * it waits for a good reason (all of it in work, or put off, or for a model that does not answer, or for one turn behind
- * such a model, since Service Bus does not tell what is in work), or the depth is not known.
+ * such a model, whose calls may be about to end), or the depth is not known.
+ * @param depths what is in work is in `inFlight`, also where the queue does not tell it (`held.ts`)
  */
 export function progressReadings(
   observer: string,

@@ -119,6 +119,8 @@ export const probeKey = (observer: string): string => `observations/probe/${obse
 export const canarySlotKey = (site: SiteId): string => `observations/canary/${site}.json`;
 /** What the workers of a site found of its backends, and tell each other. */
 export const breakersKey = (site: SiteId): string => `observations/breakers/${site}.json`;
+/** What the workers of a site say of the messages that they hold. */
+export const heldKey = (site: SiteId): string => `observations/held/${site}.json`;
 /** Reports on what one store decided alone and a majority decided otherwise (`shared/control/superseded.ts`). */
 export const supersededPrefix = 'superseded/';
 export const supersededKey = (hash: string): string => `${supersededPrefix}${hash}.json`;

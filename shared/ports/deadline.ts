@@ -35,7 +35,8 @@ export async function withDeadline<T>(
   }
 }
 
-function after(clock: Clock, ms: DurationMs, run: () => void): () => void {
+/** Calls `run` once, after `ms`, unless what it returns was called before. */
+export function after(clock: Clock, ms: DurationMs, run: () => void): () => void {
   if (clock.after !== undefined) return clock.after(ms, run);
   const time = new AbortController();
   clock.sleep(ms, time.signal).then(run, () => {});

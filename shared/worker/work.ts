@@ -1,5 +1,6 @@
 import type { Core } from '../core.ts';
 import { codeOf } from '../errors.ts';
+import { type QueuePart, tellHeld } from '../health/held.ts';
 import type { Pointer } from '../journal/facts.ts';
 import type { Delivery, Settlement } from '../ports/delivery.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
@@ -36,10 +37,18 @@ export async function work(
 ): Promise<void> {
   const runEnd = core.clock.now() + core.settings.runMs;
   const deadline = Math.min(options.deadline ?? runEnd, runEnd);
-  await Promise.all(deliveries.map((delivery) => workOne(core, delivery, deadline)));
+  const held: Record<QueuePart, number> = { intake: 0, work: 0 };
+  const stopTelling = tellHeld(core, (part) => held[part] > 0);
+  await Promise.all(deliveries.map((delivery) => workOne(core, delivery, deadline, held)));
+  stopTelling();
 }
 
-async function workOne(core: Core, delivery: Delivery, deadline: EpochMs): Promise<void> {
+async function workOne(
+  core: Core,
+  delivery: Delivery,
+  deadline: EpochMs,
+  held: Record<QueuePart, number>,
+): Promise<void> {
   const parsed = parsePointer(delivery.body);
   if ('fault' in parsed) {
     core.log.warn('pointer.unreadable', { fault: parsed.fault, detail: parsed.detail });
@@ -53,11 +62,14 @@ async function workOne(core: Core, delivery: Delivery, deadline: EpochMs): Promi
     await delivery.settle({ kind: 'complete' });
     return;
   }
+  const part = parsed.fact.kind === 'chunk' ? 'work' : 'intake';
+  held[part] += 1;
   const settlement = await withLease(core.clock, delivery, core.settings.leaseMs, () =>
     handle(core, parsed.fact, delivery.deliveryCount, deadline).catch((error) =>
       settlementOf(core, parsed.fact, delivery.deliveryCount, error),
     ),
   );
+  held[part] -= 1;
   const settling = delivery.settle(settlement);
   if (settling !== undefined) await settling;
 }

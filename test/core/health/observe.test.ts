@@ -10,6 +10,8 @@ import { probeSite } from '../../../shared/health/probe.ts';
 import type { Observation } from '../../../shared/health/types.ts';
 import { batchesPrefix, observationKey } from '../../../shared/journal/keys.ts';
 import type { Clock } from '../../../shared/ports/clock.ts';
+import { work } from '../../../shared/worker/index.ts';
+import { answered, deliveryOf } from '../../support/world.ts';
 import { Watched } from './watched.ts';
 
 const minute = 60_000;
@@ -96,6 +98,45 @@ describe('two monitors', () => {
     expect(watched.verdict('aws', 'aws')?.causes).toEqual(['trigger-detached']);
     expect(third).toEqual(['trigger-detached']);
   });
+
+  test.each([
+    ['work', 'hands that are slow', 'healthy'],
+    ['hold still', 'hands that froze', 'down'],
+  ] as const)(
+    'Service Bus counts what is in work as waiting: workers that %s, %s, and the site is %s',
+    async (does, _, health) => {
+      const watched = await new Watched().begin();
+      await watched.run(10 * minute);
+      const { world } = watched;
+      for (const queue of [world.azure.site.intake, world.azure.site.work]) {
+        const { depth } = queue;
+        queue.depth = async (options) => {
+          const { visible, inFlight, ...rest } = await depth(options);
+          return { ...rest, visible: visible + inFlight, inFlight: 0 };
+        };
+      }
+      world.answer = async (line, site) => {
+        await world.clock.sleep(3 * minute);
+        return answered(line, site);
+      };
+      await world.accept({ home: 'azure', lines: 10 });
+      await world.serve('azure', 'intake');
+      // One place takes messages, and it is taken: neither the second chunk nor a canary has its turn.
+      watched.polling = ['aws'];
+      const [message] = await world.azure.work.receive({ max: 1 });
+      const frozen: Clock = { now: () => world.clock.now(), sleep: () => new Promise(() => {}) };
+      const core = { ...world.core('azure'), ...(does === 'hold still' && { clock: frozen }) };
+      const working = work(core, [deliveryOf(world.azure.work, message!)]);
+      working.catch(() => {});
+      const healths = new Set<string | undefined>();
+      await watched.run(2.5 * minute, () => {
+        for (const observer of ['aws', 'azure']) healths.add(watched.verdict(observer, 'azure')?.health);
+        return false;
+      });
+      expect([...healths].at(-1)).toBe(health);
+      expect(healths.size).toBe(health === 'healthy' ? 1 : 2);
+    },
+  );
 
   test('one canary that is lost accuses nobody: its site stays healthy, and the next one comes through', async () => {
     const watched = await new Watched().begin();
