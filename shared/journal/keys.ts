@@ -107,6 +107,8 @@ export const controlRegister = (epoch: number): string => `control/${pad(epoch, 
 export const drillRegister = (turn: number): string => `drill/${pad(turn, 8)}`;
 export const openPrefix = 'open/';
 export const openKey = (tenant: string, batch: string): string => `open/${tenant}/${batch}`;
+/** Who is about to send out the chunks of a new batch (`shared/worker/claim.ts`). */
+export const planningKey = (batch: string): string => `planning/${batch}`;
 /** Names the one batch that may be accepted under an `Idempotency-Key`; who creates it first, wins the race. */
 export const idempotencyClaimKey = (tenant: string, keyHash: string): string => `idempotency/${tenant}/${keyHash}`;
 export const observationKey = (observer: string): string => `observations/${observer}.json`;

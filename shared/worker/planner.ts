@@ -3,9 +3,9 @@ import { SiteUnavailableError, TransientError } from '../errors.ts';
 import { type BatchView, readDispatches, viewBatch, viewBatchOrWait } from '../journal/batch.ts';
 import { factBytes, type Plan } from '../journal/facts.ts';
 import { sha256 } from '../journal/json.ts';
-import { acceptancesPrefix, fileContentKey, planKey } from '../journal/keys.ts';
-import { bounded, putOwnFirst, streamAnywhere } from '../journal/replicas.ts';
-import type { SiteId } from '../ports/site.ts';
+import { fileContentKey, planKey } from '../journal/keys.ts';
+import { putOwnFirst, streamAnywhere } from '../journal/replicas.ts';
+import { withClaim } from './claim.ts';
 import { dispatch } from './dispatch.ts';
 import { placeOf, servingOf } from './owner.ts';
 import { PlanBuilder } from './plan.ts';
@@ -33,7 +33,11 @@ export async function planBatch(core: Core, tenant: string, batch: string): Prom
     return 'waiting';
   }
   if (owner === undefined) throw new SiteUnavailableError('no_owner', 'no active site may work this batch', 'control');
-  const send = async (): Promise<PlanOutcome> => {
+  // A job may be asked to be planned twice at the same moment, by both doors or by a message that comes twice, and neither
+  // planner sees the dispatch of the other yet. So one at a time sends, by a claim at the owner, to whose queue it goes.
+  const outcome = await withClaim(core, owner, batch, async (): Promise<PlanOutcome> => {
+    const { dispatchKeys = [] } = (await viewBatch(core, tenant, batch)) ?? {};
+    if (dispatchKeys.length > 0) return 'nothing-to-do';
     await dispatch(core, view, plan, {
       to: owner,
       reason: isMoved ? 'spillover' : 'plan',
@@ -42,33 +46,8 @@ export async function planBatch(core: Core, tenant: string, batch: string): Prom
       repeat: view.plan !== undefined,
     });
     return 'dispatched';
-  };
-  const acceptances = view.keys.filter(({ key }) => key.startsWith(acceptancesPrefix(tenant, batch)));
-  const isSentTwice = acceptances.length > 1 && core.clock.now() - view.acceptance.at < core.settings.dispatchLeaseMs;
-  return isSentTwice ? sendOnce(core, owner, view, send) : send();
-}
-
-/**
- * One job sent to both doors at the same moment is asked to be planned twice, and neither planner sees the other's dispatch
- * yet: every line would be worked twice. So for one lease of time the one sends it whose claim stands at the owner, to
- * whose queue it goes; whoever dies with a claim is forgotten after that.
- */
-async function sendOnce(
-  core: Core,
-  owner: SiteId,
-  { tenant, batch }: BatchView,
-  send: () => Promise<PlanOutcome>,
-): Promise<PlanOutcome> {
-  const { state } = core.sites.get(owner)!;
-  const claim = `planning/${batch}`;
-  const put = await bounded(core, owner, (signal) => state.putIfAbsent(claim, new Uint8Array([1]), { signal }));
-  if (put.status === 'exists') return 'being-sent';
-  try {
-    const { dispatchKeys = [] } = (await viewBatch(core, tenant, batch)) ?? {};
-    return dispatchKeys.length > 0 ? 'nothing-to-do' : await send();
-  } finally {
-    await bounded(core, owner, (signal) => state.delete(claim, { signal }));
-  }
+  });
+  return outcome ?? 'being-sent';
 }
 
 /** Streams the input, builds the plan, and records it. */

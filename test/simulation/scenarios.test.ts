@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { parseScenarios } from '../../local/simulator/scenario/index.ts';
 import { simulateScenario } from '../../local/simulator/scenario-run.ts';
-import { work } from '../../shared/worker/index.ts';
 
 const folder = join(import.meta.dirname, 'scenarios');
 const files = readdirSync(folder)
@@ -39,10 +38,10 @@ test('lines that are worked twice with nothing wrong break a scenario that allow
   const { violations } = await simulateScenario(parseScenarios(source, 'here').scenarios[0]!, {
     seed: '1',
     variant: {
-      async work(core, deliveries, options) {
-        const unsettled = deliveries.map((one) => ({ ...one, settle: async () => {} }));
-        await work(core, unsettled, options);
-        await work(core, deliveries, options);
+      core(core) {
+        const { batching } = core;
+        const run: typeof batching.run = async (job) => (await batching.run(job)) && batching.run(job);
+        return { ...core, batching: { ...batching, run } };
       },
     },
   });

@@ -10,8 +10,8 @@ export const calls = {
     queue: { aws: 1.2, azure: 3 },
   },
   perBatch: {
-    own: { storeWrite: 18, storeRead: 25, storeList: 12 },
-    other: { storeWrite: 18, storeRead: 10, storeList: 4 },
+    own: { storeWrite: 19, storeRead: 26, storeList: 13 },
+    other: { storeWrite: 18, storeRead: 10, storeList: 5 },
     queue: { aws: 6, azure: 6 },
   },
   /** Memory of a worker, and messages that share one. */

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { Publication } from '../../../shared/journal/facts.ts';
 import { sha256 } from '../../../shared/journal/json.ts';
 import { openKey, outputKey } from '../../../shared/journal/keys.ts';
+import { withClaim } from '../../../shared/worker/claim.ts';
 import { publishBatch } from '../../../shared/worker/index.ts';
 import { inputLines, retried, World } from '../../support/world.ts';
 
@@ -187,15 +188,28 @@ test('F54: both requests to plan it come to one site, to two processes of it at 
   expect(await world.aws.state.list('planning/')).toMatchObject({ entries: [] });
 });
 
+test('F54: the other door accepts a job while it is planned, and asks for the same: each line is asked for once', async () => {
+  const world = new World();
+  const batch = await world.accept({ home: 'aws' });
+  const pointer = { v: 1, kind: 'plan', ...batch, epoch: 1 };
+  await world.azure.intake.send([{ id: 'again', body: JSON.stringify(pointer) }]);
+  await Promise.all([world.serve('aws', 'intake'), world.serve('azure', 'intake')]);
+  await world.run(600_000, () => world.called.length > 0);
+  expect(await world.publication('azure', batch)).toMatchObject({ status: 'completed', counts: { completed: 12 } });
+  expect([...world.asked.values()]).toEqual(Array(12).fill(1));
+});
+
 test('F54: whoever had the claim to send a job died with it: another one sends it after one lease', async () => {
   const world = new World();
   const batch = await world.accept({ home: 'aws', isTwice: true });
-  await world.aws.state.putIfAbsent(`planning/${batch.batch}`, new Uint8Array([1]));
+  const died = withClaim(world.core('aws'), 'aws', batch.batch, () => new Promise(() => {}));
+  died.catch(() => {});
   expect(await world.serve('azure', 'intake')).toEqual(['giveBack']);
-  await world.clock.advance(world.settings.dispatchLeaseMs);
+  await world.clock.advance(world.settings.leaseMs);
   expect(await world.serve('azure', 'intake')).toEqual(['complete']);
   await world.run(600_000, () => world.called.length > 0);
   expect(await world.publication('azure', batch)).toMatchObject({ status: 'completed', counts: { completed: 12 } });
+  expect(await world.aws.state.list('planning/')).toMatchObject({ entries: [] });
 });
 
 test('a hint that was copied here while its batch was closed elsewhere is deleted, and not before it was closed there', async () => {
