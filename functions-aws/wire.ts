@@ -11,7 +11,7 @@ import type { Core } from '../shared/core.ts';
 import { ConfigError } from '../shared/errors.ts';
 import type { MonitorDeps } from '../shared/health/monitor.ts';
 import { lambdaPayloadBytesMax } from '../shared/limits.ts';
-import type { LeasedMessage, Queue } from '../shared/ports/queue.ts';
+import type { LeasedMessage, Queue, QueuePart } from '../shared/ports/queue.ts';
 import { awsModels } from './adapters/models.ts';
 import { type AwsSite, connectAwsSite, connectS3Stores } from './adapters/site.ts';
 
@@ -40,7 +40,8 @@ export const wire = async (): Promise<Core> => (await assembled()).core;
 /** What the worker needs to settle messages beside the core. */
 export interface SqsWire {
   core: Core;
-  /** The queue that a message came from. */
+  /** Which of the two queues a message came from. */
+  partOf(record: Pick<SQSRecord, 'eventSourceARN'>): QueuePart;
   queueOf(record: Pick<SQSRecord, 'eventSourceARN'>): Queue;
   leasedMessage(record: SQSRecord): LeasedMessage;
 }
@@ -48,9 +49,12 @@ export interface SqsWire {
 export const wireSqs = once(async (): Promise<SqsWire> => {
   const [{ core, own, queues }, { sqsLeasedMessage }] = await Promise.all([assembled(), import('./adapters/queue.ts')]);
   const intake = new URL(queues.intake).pathname.split('/').at(-1);
+  const partOf: SqsWire['partOf'] = ({ eventSourceARN }) =>
+    eventSourceARN.split(':').at(-1) === intake ? 'intake' : 'work';
   return {
     core,
-    queueOf: ({ eventSourceARN }) => (eventSourceARN.split(':').at(-1) === intake ? own.intake : own.work),
+    partOf,
+    queueOf: (record) => own[partOf(record)],
     leasedMessage: sqsLeasedMessage,
   };
 });

@@ -104,7 +104,7 @@ async function settle(delivery: Delivery): Promise<void> {
 
 const context = { getRemainingTimeInMillis: () => 240_000 } as Context;
 const core = { clock: new VirtualClock(), log: silentLog } as unknown as Core;
-const wire: SqsWire = { core, queueOf: () => queue, leasedMessage: sqsLeasedMessage };
+const wire: SqsWire = { core, partOf: () => 'work', queueOf: () => queue, leasedMessage: sqsLeasedMessage };
 const worker = sqsWorker(
   async () => wire,
   async (_core, deliveries) => {

@@ -13,10 +13,12 @@ const reserveMsMax = 10_000;
 export function sqsWorker(wire: () => Promise<SqsWire>, run: typeof work) {
   return async (event: SQSEvent, context: Pick<Context, 'getRemainingTimeInMillis'>): Promise<SQSBatchResponse> => {
     const leftMs = context.getRemainingTimeInMillis();
-    const { core, queueOf, leasedMessage } = await wire();
+    const { core, partOf, queueOf, leasedMessage } = await wire();
+    const records = event.Records ?? [];
     const deadline = core.clock.now() + leftMs - Math.min(reserveMsMax, leftMs / 4);
-    const { deliveries, response } = sqsDeliveries(event.Records ?? [], queueOf, leasedMessage, core.log);
-    await run(core, deliveries, { deadline });
+    const { deliveries, response } = sqsDeliveries(records, queueOf, leasedMessage, core.log);
+    // All are from one queue: an event-source mapping has one.
+    await run(core, deliveries, { deadline, ...(records[0] !== undefined && { queue: partOf(records[0]) }) });
     return response();
   };
 }

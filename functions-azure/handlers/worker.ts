@@ -22,7 +22,7 @@ export function serviceBusWorker(
       (...copy) => own[queue].sendCopy(...copy),
       holdOf(core.clock, core.clock.now()),
     );
-    await run(core, [delivery]);
+    await run(core, [delivery], { queue });
     await conclude();
   };
 }

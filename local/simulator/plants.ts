@@ -8,7 +8,7 @@ export function plantLaterVersions(world: World, planted: { site: Cloud; body: s
   const draw = world.streams.of('later versions');
   for (let i = 0; i < world.knobs.laterVersions; i++) {
     const site = draw.pick(clouds);
-    const body = JSON.stringify({ v: 2, kind: 'plan', tenant: 'acme', shape: `of a later version, ${i}` });
+    const body = JSON.stringify({ v: 2, kind: 'chunk', tenant: 'acme', shape: `of a later version, ${i}` });
     world.scheduler.fix(startOfTime + 60_000, () => {
       void world.queues[site].work.send([{ id: draw.ids.uuid(), body }]).then(
         () => void planted.push({ site, body }),

@@ -5,6 +5,7 @@ import { canonicalBytes } from '../journal/json.ts';
 import { heldKey } from '../journal/keys.ts';
 import { after, withDeadline } from '../ports/deadline.ts';
 import type { PutResult, ReplaceResult, StoredObject } from '../ports/object-store.ts';
+import type { QueuePart } from '../ports/queue.ts';
 import type { Site } from '../ports/site.ts';
 import type { Settings } from '../settings.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
@@ -22,8 +23,6 @@ import { profileOf, windowMs } from './types.ts';
 /** What telling and hearing of it needs of `Core`. */
 export type HeldCore = Pick<Core, 'self' | 'sites' | 'clock' | 'ids' | 'log' | 'settings'>;
 
-/** The queue that messages are from. */
-export type QueuePart = 'intake' | 'work';
 const parts = ['intake', 'work'] as const;
 
 const heldSchema = z.object({

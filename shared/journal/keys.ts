@@ -1,3 +1,4 @@
+import type { QueuePart } from '../ports/queue.ts';
 import type { SiteId } from '../ports/site.ts';
 import type { EpochMs } from '../units.ts';
 
@@ -109,6 +110,15 @@ export const openPrefix = 'open/';
 export const openKey = (tenant: string, batch: string): string => `open/${tenant}/${batch}`;
 /** Who is about to send out the chunks of a new batch (`shared/worker/claim.ts`). */
 export const planningKey = (batch: string): string => `planning/${batch}`;
+export const unreadPrefix = (part: QueuePart): string => `unread/${part}/`;
+/** A message that no worker of the site could read, in one hour (`shared/worker/unread.ts`). */
+export const unreadKey = (part: QueuePart, hour: number, hash: string): string =>
+  `${unreadPrefix(part)}${pad(hour, 8)}-${hash}`;
+/** Reads the key of such a note; `undefined` for any other. */
+export function parseUnreadKey(key: string): { hour: number; hash: string } | undefined {
+  const m = /^unread\/[a-z]+\/(\d{8})-([0-9a-f]{64})$/.exec(key);
+  return m === null ? undefined : { hour: Number(m[1]), hash: m[2]! };
+}
 /** Names the one batch that may be accepted under an `Idempotency-Key`; who creates it first, wins the race. */
 export const idempotencyClaimKey = (tenant: string, keyHash: string): string => `idempotency/${tenant}/${keyHash}`;
 export const observationKey = (observer: string): string => `observations/${observer}.json`;

@@ -1,6 +1,9 @@
 import type { DurationMs } from '../units.ts';
 import type { CallOptions } from './object-store.ts';
 
+/** The two queues of a site. */
+export type QueuePart = 'intake' | 'work';
+
 /**
  * A queue of pointers: at least once, in no particular order. A hint, never the truth.
  * Every implementation passes `test/conformance/queue.ts`. Rejects as `ObjectStore` does.

@@ -19,15 +19,16 @@ const pointerBytesMax = 16 * 1024;
 
 /** Reads what a trigger handed over, text or already parsed. Never throws. */
 export function parsePointer(body: unknown): { fact: Pointer } | FactFault {
-  const text = typeof body === 'string' ? body : safeStringify(body);
+  const text = pointerText(body);
   if (text === undefined) return { fault: 'torn', detail: 'no text' };
   const json = parseBoundedJson(Buffer.from(text, 'utf8'), { bytesMax: pointerBytesMax, depthMax: 4, nodesMax: 50 });
   if ('fault' in json) return json;
   return checkFact(pointerSchema, json.value);
 }
 
-/** Functions hands a JSON body over as an object. */
-function safeStringify(body: unknown): string | undefined {
+/** The text of a body; Functions hands one that is JSON over as an object. `undefined`: it has none. */
+export function pointerText(body: unknown): string | undefined {
+  if (typeof body === 'string') return body;
   if (body instanceof Uint8Array) return Buffer.from(body).toString('utf8');
   try {
     return JSON.stringify(body as Json);

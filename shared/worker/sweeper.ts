@@ -5,7 +5,7 @@ import { type BatchView, viewBatch } from '../journal/batch.ts';
 import { type ControlEntry, factVersion, type Pointer } from '../journal/facts.ts';
 import { batchOfKey, manifestKey, openKey, openPrefix, publicationKey } from '../journal/keys.ts';
 import { listAll } from '../ports/object-store.ts';
-import type { Queue } from '../ports/queue.ts';
+import type { Queue, QueuePart } from '../ports/queue.ts';
 import { drainStale } from '../redrive/drain.ts';
 import { type RedriveProgress, redrive } from '../redrive/redrive.ts';
 import { completeVoter } from '../redrive/rejoin.ts';
@@ -16,6 +16,7 @@ import { lostCount, type OutstandingRange } from './outstanding.ts';
 import { isDead } from './owner.ts';
 import { closeBatch, forgetClosed } from './publisher.ts';
 import { sparing } from './spare.ts';
+import { countUnread } from './unread.ts';
 
 /** What one pass saw and did. */
 export interface SweepReport {
@@ -40,8 +41,8 @@ export interface SweepReport {
 }
 
 interface Memory extends FactMemory {
-  workShortSince?: EpochMs;
-  intakeShortSince?: EpochMs;
+  /** Since when a queue holds fewer messages than are needed of it. */
+  shortSince: Partial<Record<QueuePart, EpochMs | undefined>>;
   /** When this process last told intake to publish a batch. */
   told: Map<string, EpochMs>;
   /** Closing is tried again after a pause that doubles. */
@@ -127,6 +128,7 @@ function memoryOf(core: Core): Memory {
     tried: new Map(),
     told: new Map(),
     closing: new Map(),
+    shortSince: {},
     nextSyncAt: core.clock.now() + syncEveryMs * core.random(),
     nextHintsAt: core.clock.now() + restoreHintsEveryMs * core.random(),
   };
@@ -180,6 +182,32 @@ function isLacking(view: BatchView, control: ControlEntry): boolean {
   return view.keys.some(({ sites }) => expected.some(([id]) => !sites.includes(id)));
 }
 
+/**
+ * How many pointers an own queue has lost. Its depth counts messages that nobody here can read, too.
+ * @param isLate some pointer is missed for so long that it is worth finding out
+ */
+async function lostOf(
+  core: Core,
+  memory: Memory,
+  part: QueuePart,
+  expected: number,
+  depth: number | undefined,
+  isLate: boolean,
+): Promise<number> {
+  if (depth === undefined) return 0;
+  const unread = isLate && depth >= expected ? await countUnread(core, part) : 0;
+  const { shortDepthMs } = core.settings;
+  const { lost, shortSince } = lostCount(
+    expected,
+    depth - unread,
+    memory.shortSince[part],
+    core.clock.now(),
+    shortDepthMs,
+  );
+  memory.shortSince[part] = lost > 0 ? undefined : shortSince;
+  return lost;
+}
+
 /** Plan and publish pointers: publish is told at first sight, the rest when the intake queue holds too few. */
 async function settleIntake(
   core: Core,
@@ -192,11 +220,8 @@ async function settleIntake(
   const now = core.clock.now();
   const waiting = assessed.filter(({ need }) => need.need === 'plan' || need.need === 'publish');
   const isNew = ({ view, need }: Assessed) => need.need === 'publish' && !memory.told.has(view.batch);
-  const { lost, shortSince } =
-    depth === undefined
-      ? { lost: 0, shortSince: memory.intakeShortSince }
-      : lostCount(waiting.length, depth, memory.intakeShortSince, now, core.settings.shortDepthMs);
-  memory.intakeShortSince = lost > 0 ? undefined : shortSince;
+  const isLate = waiting.some(({ view }) => now - view.acceptance.at > core.settings.leaseMs);
+  const lost = await lostOf(core, memory, 'intake', waiting.length, depth, isLate);
   const again = waiting.filter((one) => !isNew(one)).slice(0, lost);
   const pointers = [...waiting.filter(isNew), ...again].map(({ view, need }): Pointer => {
     memory.told.set(view.batch, now);
@@ -228,12 +253,8 @@ async function settleWork(
       .filter((range) => range.to === core.self && !isDead(range, control))
       .map((range) => ({ view, plan: need.plan, isMoved: need.isMoved, range })),
   );
-  const { lost, shortSince } =
-    depth === undefined
-      ? { lost: 0, shortSince: memory.workShortSince }
-      : lostCount(own.length, depth, memory.workShortSince, now, core.settings.shortDepthMs);
-  memory.workShortSince = lost > 0 ? undefined : shortSince;
   const overdue = own.filter(({ range }) => range.leaseEnds <= now);
+  const lost = await lostOf(core, memory, 'work', own.length, depth, overdue.length > 0);
   overdue.sort((a, b) => a.range.sentAt - b.range.sentAt);
   report.redrive = await redrive(core, control, open, {
     failed: (batch, error) => noteFailed(core, report, batch, error),

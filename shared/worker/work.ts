@@ -1,16 +1,18 @@
 import type { Core } from '../core.ts';
 import { codeOf } from '../errors.ts';
-import { type QueuePart, tellHeld } from '../health/held.ts';
+import { tellHeld } from '../health/held.ts';
 import type { Pointer } from '../journal/facts.ts';
 import type { Delivery, Settlement } from '../ports/delivery.ts';
+import type { QueuePart } from '../ports/queue.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import { backoffMs, workChunk } from './chunk.ts';
 import { withLease } from './lease.ts';
 import { planBatch } from './planner.ts';
-import { isStale, parsePointer } from './pointers.ts';
+import { isStale, parsePointer, pointerText } from './pointers.ts';
 import { publishBatch } from './publisher.ts';
 import { sparing } from './spare.ts';
 import { splitRange } from './split.ts';
+import { tellUnread } from './unread.ts';
 
 const minuteMs: DurationMs = 60_000;
 /** Longest pause of a pointer of a later version: 14 days of them, the retention of both queues, are under 700 deliveries. */
@@ -28,18 +30,19 @@ export function unknownVersionPauseMs(deliveryCount: number): DurationMs {
 /**
  * Works messages of either queue, all at once, each settled on its own and last. Never rejects: whatever goes wrong with
  * one message concerns that message only.
+ * @param options.queue the queue they are from; absent: its sweeper is told nothing of what nobody can read
  * @param options.deadline when the function must have returned; default and upper bound: now + `runMs`
  */
 export async function work(
   core: Core,
   deliveries: readonly Delivery[],
-  options: { deadline?: EpochMs } = {},
+  options: { deadline?: EpochMs; queue?: QueuePart } = {},
 ): Promise<void> {
   const runEnd = core.clock.now() + core.settings.runMs;
   const deadline = Math.min(options.deadline ?? runEnd, runEnd);
   const held: Record<QueuePart, number> = { intake: 0, work: 0 };
   const stopTelling = tellHeld(core, (part) => held[part] > 0);
-  await Promise.all(deliveries.map((delivery) => workOne(core, delivery, deadline, held)));
+  await Promise.all(deliveries.map((delivery) => workOne(core, delivery, deadline, held, options.queue)));
   stopTelling();
 }
 
@@ -48,13 +51,15 @@ async function workOne(
   delivery: Delivery,
   deadline: EpochMs,
   held: Record<QueuePart, number>,
+  queue?: QueuePart,
 ): Promise<void> {
   const parsed = parsePointer(delivery.body);
   if ('fault' in parsed) {
     core.log.warn('pointer.unreadable', { fault: parsed.fault, detail: parsed.detail });
-    if (parsed.fault === 'unknown')
+    if (parsed.fault === 'unknown') {
+      if (queue !== undefined) await tellUnread(core, queue, pointerText(delivery.body)!);
       await delivery.settle({ kind: 'giveBack', delayMs: unknownVersionPauseMs(delivery.deliveryCount) });
-    else await delivery.settle({ kind: 'deadLetter', reason: 'unreadable', description: parsed.detail });
+    } else await delivery.settle({ kind: 'deadLetter', reason: 'unreadable', description: parsed.detail });
     return;
   }
   if (delivery.deliveryCount > core.settings.deliveriesMax) {

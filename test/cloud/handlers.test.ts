@@ -50,6 +50,7 @@ describe('the worker on AWS', () => {
     const handler = sqsWorker(
       async () => ({
         core,
+        partOf: () => 'work',
         queueOf: ({ eventSourceARN }) => {
           asked.push(eventSourceARN);
           return queue;

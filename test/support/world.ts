@@ -242,6 +242,7 @@ export class World {
       work(
         this.core(site),
         messages.map((message) => deliveryOf(target, message, settled)),
+        { queue },
       ),
     );
     return settled;

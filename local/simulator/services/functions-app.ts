@@ -142,7 +142,7 @@ export class FunctionsApp {
       if (board.strikes('azure', 'queue', 'settle')) return;
       void (isDone ? queue.complete(message) : queue.giveBack(message)).catch(() => {});
     };
-    void (variant.work ?? work)(core, [delivery])
+    void (variant.work ?? work)(core, [delivery], { queue: part })
       .then(conclude)
       .then(
         () => settle(true),

@@ -109,7 +109,7 @@ export class LambdaTrigger {
       core.log,
     );
     const deadline = process.clock.now() + timeoutMs - reserveMs;
-    void (variant.work ?? work)(core, deliveries.deliveries, { deadline }).then(
+    void (variant.work ?? work)(core, deliveries.deliveries, { deadline, queue: this.#part }).then(
       () => this.#end(sandbox, messages, deliveries, end),
       () => this.#end(sandbox, messages, undefined, end),
     );

@@ -5,6 +5,7 @@ import { resultBytes } from '../../../shared/journal/results.ts';
 import type { Delivery, Settlement } from '../../../shared/ports/delivery.ts';
 import { listAll } from '../../../shared/ports/object-store.ts';
 import { publishBatch, work } from '../../../shared/worker/index.ts';
+import { countUnread } from '../../../shared/worker/unread.ts';
 import { unknownVersionPauseMs } from '../../../shared/worker/work.ts';
 import { answered, deliveryOf, retried, seeded, World } from '../../support/world.ts';
 import { setState } from '../redrive/support.ts';
@@ -166,6 +167,32 @@ describe('working', () => {
     await world.clock.advance(61_000);
     expect(await world.serve('aws', 'work')).toEqual(['giveBack']);
   });
+
+  test.each([
+    ['intake', { v: 2, kind: 'plan' }],
+    ['work', { v: 2, kind: 'chunk' }],
+  ] as const)(
+    'F17 one of a later version in the %s queue does not hide that another one is lost',
+    async (queue, later) => {
+      const world = new World();
+      const batch = await world.accept();
+      if (queue === 'work') await world.serve('aws', 'intake');
+      for (const message of await world.aws[queue].receive({ max: 100 })) await world.aws[queue].complete(message);
+      for (let i = 0; i < 5; i++) await world.aws[queue].send([{ id: `${i}`, body: JSON.stringify({ ...later, i }) }]);
+      await world.run(30 * 60_000, () => world.called.length > 0);
+      expect(await world.publication('aws', batch)).toMatchObject({ status: 'completed', counts: { completed: 12 } });
+      expect([...world.asked.values()]).toEqual(Array(12).fill(1));
+      const { visible, inFlight, delayed } = await world.aws[queue].depth();
+      expect(visible + inFlight + delayed).toBe(5);
+      // They are forgotten once nobody meets them any more.
+      for (let hour = 0; hour < 3; hour++) {
+        for (const message of await world.aws[queue].receive({ max: 100 })) await world.aws[queue].complete(message);
+        await world.clock.advance(60 * 60_000);
+      }
+      expect(await countUnread(world.core('aws'), queue)).toBe(0);
+      expect(await world.aws.state.list('unread/')).toMatchObject({ entries: [] });
+    },
+  );
 
   test('I15: a pointer of a later version is not delivered as often as a broker allows before its queue forgets it', () => {
     const retentionMs = 14 * 24 * 3_600_000;
