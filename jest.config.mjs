@@ -15,7 +15,7 @@ export default {
     '<rootDir>/test/e2e/outages/[^/]+$',
     '<rootDir>/test/e2e/drills/[^/]+$',
     '<rootDir>/test/simulation/(plan|registers)/',
-    '<rootDir>/test/simulation/(shared-scenarios|scenarios|mistakes|crash-points|drills)\\.test\\.ts$',
+    '<rootDir>/test/simulation/(shared-scenarios|crash-points|drills)\\.test\\.ts$',
   ],
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.serverless/'],
   // A safety net, not a measure: the slowest of them moves hundreds of megabytes on a machine that may be busy.

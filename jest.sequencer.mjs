@@ -8,7 +8,8 @@ import Sequencer from '@jest/test-sequencer';
 const first = [
   'e2e/large',
   'e2e/local-clouds',
-  'simulation/seeds',
+  'simulation/scenarios',
+  'simulation/mistakes',
   'e2e/faults',
   'e2e/batches',
   'conformance/aws',
