@@ -3,7 +3,7 @@ import { profileOf, windowMs } from '../../../shared/health/types.ts';
 import { batchOfKey, fileContentKey } from '../../../shared/journal/keys.ts';
 import type { Disturbance } from '../schedule.ts';
 import { clouds, startOfTime, type World } from '../world.ts';
-import { acceptanceOf, acceptedIds, anywhere, linesOf, type PlacedBatch } from './journal.ts';
+import { acceptanceOf, anywhere, idsOf, linesOf, type PlacedBatch } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 /** Times that a line was answered although it had been answered before, over both clouds. */
@@ -19,16 +19,19 @@ interface Open {
   placed: PlacedBatch;
   from: number;
   until: number;
+  /** As it was accepted: the file may be deleted later. */
+  input: Uint8Array | undefined;
 }
 
 /** Lines that were asked for more than once: sent again without a key, a job is a second batch. */
-function askedTwice(world: World, open: Iterable<Open>): number {
-  const all = [...open].flatMap(({ placed }) => {
-    const fileId = acceptanceOf(world, placed)?.fileId;
-    const input = fileId === undefined ? undefined : anywhere(world, fileContentKey(placed.tenant, fileId));
-    return input === undefined ? [] : linesOf(input);
-  });
+function askedTwice(open: Iterable<Open>): number {
+  const all = [...open].flatMap(({ input }) => (input === undefined ? [] : linesOf(input)));
   return all.length - new Set(all).size;
+}
+
+function inputOf(world: World, placed: PlacedBatch): Uint8Array | undefined {
+  const fileId = acceptanceOf(world, placed)?.fileId;
+  return fileId === undefined ? undefined : anywhere(world, fileContentKey(placed.tenant, fileId));
 }
 
 /** @source local/simulator/actors/drills.ts, drill-files.ts */
@@ -54,7 +57,12 @@ export function repetitionIsBounded(world: World, schedule: readonly Disturbance
         const placed = batchOfKey(key);
         if (placed === undefined || placed.tenant === canaryTenant) return;
         if (key.includes('/acceptances/') && !open.has(placed.batch))
-          open.set(placed.batch, { placed, from: record.now, until: Number.POSITIVE_INFINITY });
+          open.set(placed.batch, {
+            placed,
+            from: record.now,
+            until: Number.POSITIVE_INFINITY,
+            input: inputOf(world, placed),
+          });
         const one = open.get(placed.batch);
         // Readable in one cloud at first, in the other one later: the last time counts.
         if (key.endsWith('/publication.json') && one !== undefined) one.until = record.now;
@@ -74,7 +82,7 @@ export function repetitionIsBounded(world: World, schedule: readonly Disturbance
         }),
         ...changes.map((at) => ({ from: at, until: at })),
       ];
-      const lines = new Map([...open].map(([id, { placed }]) => [id, acceptedIds(world, placed)?.length ?? 0]));
+      const lines = new Map([...open].map(([id, { input }]) => [id, input === undefined ? 0 : idsOf(input).length]));
       const exposed = spans.reduce(
         (sum, { from, until }) =>
           [...open].reduce(
@@ -86,7 +94,7 @@ export function repetitionIsBounded(world: World, schedule: readonly Disturbance
       const queues = clouds.flatMap((site) => [world.queues[site].intake.seen, world.queues[site].work.seen]);
       const redelivered = queues.reduce((sum, seen) => sum + seen.duplicates + seen.lostLeases + seen.expired, 0);
       // Chunks of embeddings are twice as long.
-      const bound = timesPerCause * exposed + redelivered * 2 * knobs.chunkLines + askedTwice(world, open.values());
+      const bound = timesPerCause * exposed + redelivered * 2 * knobs.chunkLines + askedTwice(open.values());
       if (repeats > bound)
         record.violated('I9', `${repeats} lines were computed again, and what went wrong explains ${bound}`);
     },
