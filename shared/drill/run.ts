@@ -6,7 +6,7 @@ import { type ControlEntry, factBytes } from '../journal/facts.ts';
 import { sha256 } from '../journal/json.ts';
 import { drillReportKey } from '../journal/keys.ts';
 import type { SiteId } from '../ports/site.ts';
-import { convergeNow } from '../redrive/converge.ts';
+import { compareJournals } from '../redrive/converge.ts';
 import type { EpochMs } from '../units.ts';
 import { forgetBatches, submitBatch } from './batches.ts';
 import { beyondShare, commandsOf } from './commands.ts';
@@ -185,7 +185,11 @@ export class DrillRun {
   }
 
   async #probe(probe: DrillProbe, sight: Sight) {
-    if (probe.provider.func === 'journals-equal') return convergeNow(this.#core);
+    if (probe.provider.func === 'journals-equal')
+      return compareJournals(this.#core).then(
+        ({ isConverged }) => isConverged,
+        () => false,
+      );
     return probeValue(probe.provider, sight, this.state);
   }
 

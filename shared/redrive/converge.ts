@@ -177,15 +177,3 @@ export async function convergeJournals(core: JournalCore): Promise<boolean> {
   syncing.provedAt = isConverged ? now : undefined;
   return isConverged;
 }
-
-/** Brings both journals together and compares them, whatever was proved a moment ago. False where a site does not answer. */
-export async function convergeNow(core: JournalCore): Promise<boolean> {
-  try {
-    let cursor: string | undefined;
-    do cursor = (await syncJournals(core, { cursor })).cursor;
-    while (cursor !== undefined);
-    return (await compareJournals(core)).isConverged;
-  } catch {
-    return false;
-  }
-}

@@ -109,8 +109,11 @@ async function sweepOnce(core: Core, memory: Memory, control: ControlEntry, repo
   await settleWork(core, memory, control, assessed, workDepth, report);
   await closeDecided(core, memory, assessed, report);
   report.drained = await drainStale(core, control);
-  if (control.voters.some(({ joining }) => joining === true))
+  if (control.voters.some(({ joining }) => joining === true)) {
     await guarded(core, report, 'voters', async () => void (await completeVoter(core)));
+    // A store that is new, or came back from a backup, lacks facts that nothing points to.
+    memory.hasMissed = true;
+  }
   noteAnswers(memory, assessed);
   await syncNowAndThen(core, memory, report);
 }

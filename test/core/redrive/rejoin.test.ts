@@ -8,6 +8,7 @@ import { factBytes } from '../../../shared/journal/facts.ts';
 import { publicationRegister } from '../../../shared/journal/keys.ts';
 import { decide, learn } from '../../../shared/journal/registers.ts';
 import { completeVoter } from '../../../shared/redrive/rejoin.ts';
+import { sweep } from '../../../shared/worker/index.ts';
 import { publicationOf } from '../../support/publication.ts';
 import { World } from '../../support/world.ts';
 
@@ -88,6 +89,26 @@ describe('a store that comes back from a backup', () => {
       expect(text(again.value)).toBe('by aws and the witness');
       world[away].faults.clear();
     }
+  });
+
+  test('what its journal lacks and nothing points to is copied there within two minutes, not at the next full pass', async () => {
+    const { world, core } = await started();
+    const { tenant, batch } = await world.accept();
+    await world.run(120_000, () => world.called.length > 0);
+    const sweepFor = async (ms: number) => {
+      for (let passed = 0; passed < ms; passed += 10_000) {
+        await world.settled(sweep(core));
+        await world.clock.advance(10_000);
+      }
+    };
+    // Just after a full pass the next one is ten minutes away.
+    await sweepFor(11 * 60_000);
+    await world.settled(replaceStore(core, 'aws'));
+    world.aws.state.wipe();
+    world.aws.journal.wipe();
+    await sweepFor(2 * 60_000);
+    expect(await world.publication('aws', { tenant, batch })).toMatchObject({ status: 'completed' });
+    expect((await learnControl(core)).voters).toContainEqual({ store: 'aws', incarnation: 'aws-2' });
   });
 
   test('completing is taken up where it was left: one that does not answer half-way costs nothing', async () => {
