@@ -26,6 +26,7 @@ const cases: readonly Case[] = [
   { name: '10,000 lines in a day', seeds: ['bench'], knobs: { ...tenThousandLines, hours: 24 } },
   { name: '10,000 lines in three days', seeds: ['bench'], knobs: { ...tenThousandLines, hours: 72 } },
   { name: '10,000 lines in a week', seeds: ['bench'], knobs: { ...tenThousandLines, hours: 168 } },
+  { name: '10,000 lines in a fortnight', seeds: ['bench'], knobs: { ...tenThousandLines, hours: 336 } },
   {
     name: 'a quiet day, nothing left out',
     seeds: ['bench'],
