@@ -108,6 +108,8 @@ export const controlRegister = (epoch: number): string => `control/${pad(epoch, 
 export const drillRegister = (turn: number): string => `drill/${pad(turn, 8)}`;
 export const openPrefix = 'open/';
 export const openKey = (tenant: string, batch: string): string => `open/${tenant}/${batch}`;
+/** Its tenant was told that the batch ended; goes when it is closed. */
+export const notifiedKey = (batch: string): string => `notified/${batch}`;
 /** Who is about to send out the chunks of a new batch (`shared/worker/claim.ts`). */
 export const planningKey = (batch: string): string => `planning/${batch}`;
 export const unreadPrefix = (part: QueuePart): string => `unread/${part}/`;

@@ -20,6 +20,7 @@ import {
 import {
   fileContentKey,
   fileMetaKey,
+  notifiedKey,
   openKey,
   publicationKey,
   publicationRegister,
@@ -290,14 +291,12 @@ async function attempt(core: Core, site: SiteId, task: () => Promise<void>): Pro
   }
 }
 
-const notedKey = (batch: string): string => `notified/${batch}`;
-
 /** True when the callback was answered. Noted in the own `state`, so that an open hint does not repeat it each tick. */
 async function callBackOnce(core: Core, publication: Publication): Promise<boolean> {
   const { state } = ownSite(core);
-  if ((await state.head(notedKey(publication.batch))) !== undefined) return true;
+  if ((await state.head(notifiedKey(publication.batch))) !== undefined) return true;
   if (!(await core.callbacks.batchEnded(publication))) return false;
-  await state.putIfAbsent(notedKey(publication.batch), new Uint8Array([1]));
+  await state.putIfAbsent(notifiedKey(publication.batch), new Uint8Array([1]));
   return true;
 }
 
@@ -311,7 +310,7 @@ async function closeHints(core: Core, { tenant, batch }: Pick<BatchView, 'tenant
   const closed = await Promise.all(peers.map((site) => attempt(core, site, () => close(site))));
   if (closed.includes(false)) return false;
   await close(core.self);
-  await ownSite(core).state.delete(notedKey(batch));
+  await ownSite(core).state.delete(notifiedKey(batch));
   return true;
 }
 

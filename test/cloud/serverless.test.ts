@@ -5,9 +5,16 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { defaultSettings } from '../../shared/settings.ts';
+import { countUnread } from '../../shared/worker/unread.ts';
+import { World } from '../support/world.ts';
 
 const root = resolve(import.meta.dirname, '..', '..');
 const run = promisify(execFile);
+
+interface Right {
+  Action: string | string[];
+  Resource: unknown;
+}
 
 interface Resource {
   Type: string;
@@ -122,6 +129,31 @@ describe('serverless package, with no account and no network', () => {
       if ([Action].flat().some((action: string) => action.startsWith('s3:Delete')))
         expect(JSON.stringify(Resource)).not.toMatch(/Arn\}\/(\*|control|keys|registers)/);
     }
+  });
+
+  test('whatever workers and sweepers delete they may delete', async () => {
+    const rights = ofType('AWS::IAM::Role').flatMap(({ Properties }) =>
+      Properties.Policies.flatMap(({ PolicyDocument }: { PolicyDocument: { Statement: Right[] } }) =>
+        PolicyDocument.Statement.filter(({ Action }) => [Action].flat().includes('s3:DeleteObject')),
+      ),
+    );
+    const prefixes = rights.flatMap(
+      ({ Resource }: Right) => JSON.stringify(Resource).match(/(?<=Arn\}\/)[a-z]+\/(?=\*)/g) ?? [],
+    );
+    const world = new World();
+    const deleted = new Set<string>();
+    world.aws.faults.before = async (op, key) => {
+      if (op === 'delete') deleted.add(key);
+    };
+    const later = JSON.stringify({ v: 2, kind: 'chunk' });
+    await world.aws.work.send([{ id: 'later', body: later }]);
+    await world.accept();
+    await world.run(60_000);
+    await world.clock.advance(3 * 3_600_000);
+    await countUnread(world.core('aws'), 'work');
+    const firsts = new Set([...deleted].map((key) => key.split('/')[0]));
+    expect([...firsts].sort()).toEqual(['notified', 'open', 'planning', 'unread']);
+    expect([...deleted].filter((key) => !prefixes.some((prefix) => key.startsWith(prefix)))).toEqual([]);
   });
 });
 
