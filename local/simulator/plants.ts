@@ -3,13 +3,13 @@ import { resultKey } from '../../shared/journal/keys.ts';
 import { acceptedBatches, publicationOf } from './checkers/journal.ts';
 import { type Cloud, clouds, startOfTime, type World } from './world.ts';
 
-/** Messages that a later version of us will understand. */
+/** Messages that a later version of us will understand: the first one comes early, the next ones ten minutes apart. */
 export function plantLaterVersions(world: World, planted: { site: Cloud; body: string }[]): void {
   const draw = world.streams.of('later versions');
   for (let i = 0; i < world.knobs.laterVersions; i++) {
     const site = draw.pick(clouds);
     const body = JSON.stringify({ v: 2, kind: 'chunk', tenant: 'acme', shape: `of a later version, ${i}` });
-    world.scheduler.fix(startOfTime + 60_000, () => {
+    world.scheduler.fix(startOfTime + (1 + 10 * i) * 60_000, () => {
       void world.queues[site].work.send([{ id: draw.ids.uuid(), body }]).then(
         () => void planted.push({ site, body }),
         () => {},
