@@ -17,7 +17,7 @@ const claimSchema = z.object({ v: z.literal(factVersion), kind: z.literal('claim
  * @throws what the store of `site` throws, and `task`
  */
 export async function withClaim<T>(
-  core: Pick<Core, 'self' | 'sites' | 'clock' | 'ids' | 'settings'>,
+  core: Pick<Core, 'self' | 'sites' | 'clock' | 'ids' | 'log' | 'settings'>,
   site: SiteId,
   batch: string,
   task: () => Promise<T>,
@@ -39,6 +39,9 @@ export async function withClaim<T>(
   try {
     return await task();
   } finally {
-    await bounded(core, site, (signal) => state.delete(key, { signal }));
+    // What was done is done. A claim that stays is in nobody's way for longer than a lease.
+    await bounded(core, site, (signal) => state.delete(key, { signal })).catch((error) =>
+      core.log.debug('claim.left', { batch, error: String((error as Error)?.message).slice(0, 200) }),
+    );
   }
 }
