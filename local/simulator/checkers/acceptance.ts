@@ -45,10 +45,10 @@ export function acceptedIsMirrored(world: World): Judge {
     if (!isOver && !isLost && state.peek(hint) === undefined) missing.push('its hint');
     return missing;
   };
-  const judge = (acceptance: Acceptance, when: string) => {
+  const judge = (acceptance: Acceptance, when: string, sites: readonly Cloud[] = clouds) => {
     const { batch, receipt, site, epoch } = acceptance;
     if (receipt === 'dual')
-      for (const one of clouds)
+      for (const one of sites)
         for (const what of lacking(one, acceptance))
           record.violated('I4', `${batch} has a dual receipt ${when}, and ${one} lacks ${what}`);
     if (receipt !== 'single' || settings.intake === 'available') return;
@@ -76,9 +76,12 @@ export function acceptedIsMirrored(world: World): Judge {
         const keys = stores[by as Cloud].journal.keysUnder(acceptancesPrefix(tenant, batch));
         const held = keys.length > 0;
         if (!held) record.violated('I4', `a client holds a receipt of ${by} for ${batch}, which ${by} never accepted`);
-        const acceptance = acceptanceOf(world, { tenant, batch });
-        if (receipt === 'dual' && acceptance !== undefined)
-          judge({ ...acceptance, receipt: 'dual' }, 'as its client heard');
+        if (receipt !== 'dual') return;
+        // A job that came twice may have two input files: each site must be able to do it alone, with the one it counts.
+        for (const site of clouds) {
+          const acceptance = acceptanceOf(world, { tenant, batch }, [site]) ?? acceptanceOf(world, { tenant, batch });
+          if (acceptance !== undefined) judge({ ...acceptance, receipt }, 'as its client heard', [site]);
+        }
       },
     },
   };

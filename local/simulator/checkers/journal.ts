@@ -19,7 +19,7 @@ import {
   publicationKey,
 } from '../../../shared/journal/keys.ts';
 import { parseResult } from '../../../shared/journal/results.ts';
-import { clouds, type World } from '../world.ts';
+import { type Cloud, clouds, type World } from '../world.ts';
 
 /** The journals as they lie in the stores, read past every port. */
 
@@ -56,11 +56,13 @@ export function anywhere(world: World, key: string): Uint8Array | undefined {
   return world.stores.aws.journal.peek(key) ?? world.stores.azure.journal.peek(key);
 }
 
-/** The acceptance that counts: earliest by time, then uuid. */
-export function acceptanceOf(world: World, { tenant, batch }: PlacedBatch): Acceptance | undefined {
-  const keys = new Set(
-    clouds.flatMap((site) => world.stores[site].journal.keysUnder(acceptancesPrefix(tenant, batch))),
-  );
+/** The acceptance that counts, earliest by time, then uuid: of all, or of those that some sites hold. */
+export function acceptanceOf(
+  world: World,
+  { tenant, batch }: PlacedBatch,
+  sites: readonly Cloud[] = clouds,
+): Acceptance | undefined {
+  const keys = new Set(sites.flatMap((site) => world.stores[site].journal.keysUnder(acceptancesPrefix(tenant, batch))));
   const facts = [...keys].flatMap((key) => {
     const parsed = factOf(acceptanceSchema, anywhere(world, key)!);
     return 'fact' in parsed ? [parsed.fact] : [];
