@@ -10,6 +10,7 @@ import { Breaker, type BreakerCause, type BreakerState } from './breaker.ts';
 import { unpackEmbeddings } from './embeddings.ts';
 import { describeReply, type End, outOfTime } from './ends.ts';
 import { type Grant, Limiter, type LimiterOptions, type Turn } from './limiter.ts';
+import { RefusedLately } from './refused.ts';
 import { limiterOptionsOf, type Route } from './route.ts';
 import { Suspicion } from './suspicion.ts';
 import { chatPrior, embeddingPrior, TokenEstimator } from './tokens.ts';
@@ -57,6 +58,7 @@ export class Lane {
   readonly limiter: Limiter;
   readonly breaker: Breaker;
   readonly suspicion = new Suspicion();
+  readonly #refused = new RefusedLately(refusals.needed + canariesNeeded);
   readonly tokens: TokenEstimator;
   /** Tokens of an answer of late. */
   #outputTokens = 0;
@@ -92,15 +94,48 @@ export class Lane {
    * @param expectedMs about how long one call takes; absent where nobody plans by that
    */
   async endAlone(body: JsonObject, inputTokens: number, deadline: EpochMs, expectedMs?: DurationMs): Promise<End> {
-    const first = await this.end(body, inputTokens, deadline, { expectedMs });
-    if (first.kind !== 'refused') return first;
+    const { clock } = this.#options;
+    const beginBy = this.#refused.has(body) ? deadline - this.#refused.takesMs(deadline - clock.now()) : undefined;
+    let release = () => {};
+    const refused = () => {
+      release = this.limiter.hold();
+    };
+    try {
+      const first = await this.end(body, inputTokens, deadline, { expectedMs, beginBy, refused });
+      if (first.kind === 'answered') this.#refused.forget(body);
+      if (first.kind !== 'refused') return first;
+      this.#refused.note(body);
+      return await this.#endRefused(first, body, inputTokens, deadline, expectedMs);
+    } finally {
+      release();
+    }
+  }
+
+  /** Whether a refusal is about the request: it is asked for again, with canaries in the middle. */
+  async #endRefused(
+    first: Extract<End, { kind: 'answered' | 'refused' }>,
+    body: JsonObject,
+    inputTokens: number,
+    deadline: EpochMs,
+    expectedMs?: DurationMs,
+  ): Promise<End> {
+    const { clock } = this.#options;
     for (let asked = 1; asked < refusals.needed; asked++) {
-      if (asked === refusals.beforeCanaries && !(await this.#canariesFromNow(deadline)))
-        return { kind: 'doubted', status: first.status };
+      if (asked === refusals.beforeCanaries) {
+        // Canaries that are cut off speak for nobody, and others may wait for the same ones.
+        if (deadline - clock.now() < (refusals.needed - asked) * this.#refused.callMs) return outOfTime;
+        const areServed = await this.#until(deadline, this.#canariesFromNow(deadline));
+        if (areServed === undefined) return outOfTime;
+        if (!areServed) return { kind: 'doubted', status: first.status };
+      }
       const again = await this.end(body, inputTokens, deadline, { expectedMs, asked });
-      if (again.kind === 'answered') this.suspicion.noteContradiction(this.#options.clock.now());
+      if (again.kind === 'answered') {
+        this.suspicion.noteContradiction(clock.now());
+        this.#refused.forget(body);
+      }
       if (again.kind !== 'refused') return again;
     }
+    this.#refused.forget(body);
     return first;
   }
 
@@ -157,14 +192,15 @@ export class Lane {
     for (let tries = 1; ; tries++) {
       const refusal = await this.#untilWorthIt(startBy);
       if (refusal !== undefined) return refusal;
-      const grant = await this.limiter.acquire(tokens, startBy, turn);
+      const by = tries === 1 ? Math.min(startBy, turn?.beginBy ?? startBy) : startBy;
+      const grant = await this.limiter.acquire(tokens, by, turn);
       if (grant === undefined) return 'deadline';
       if (!this.#mayGo()) {
         this.#done(grant, { how: 'neutral' });
         tries -= 1;
         continue;
       }
-      const reply = await this.#exchange(body, deadline, grant);
+      const reply = await this.#exchange(body, deadline, grant, turn?.refused);
       if (reply.kind === 'timeout' && clock.now() >= startBy) return 'deadline';
       if (sortFault(reply) !== 'backend' || tries >= triesMax) return reply;
       const retryAfterMs = 'retryAfterMs' in reply ? (reply.retryAfterMs ?? 0) : 0;
@@ -197,7 +233,7 @@ export class Lane {
     return this.breaker.at(now).kind === 'closed' || this.breaker.takeProbe(now);
   }
 
-  async #exchange(body: JsonObject, deadline: EpochMs, grant: Grant): Promise<BackendReply> {
+  async #exchange(body: JsonObject, deadline: EpochMs, grant: Grant, refused?: () => void): Promise<BackendReply> {
     let ended = () => {};
     if (this.breaker.at(this.#options.clock.now()).kind === 'halfOpen')
       this.#probe = new Promise((resolve) => {
@@ -208,6 +244,10 @@ export class Lane {
       reply = await this.#send(body, deadline);
       return reply;
     } finally {
+      if (reply !== undefined && sortFault(reply) === 'line') {
+        this.#refused.callMs = this.#options.clock.now() - grant.startedAt;
+        refused?.();
+      }
       this.#noteBreaker(reply, deadline);
       ended();
       const how =
@@ -304,6 +344,16 @@ export class Lane {
       if (!isServed) return false;
     }
     return true;
+  }
+
+  /** What `task` gives, or `undefined` where that takes longer. */
+  async #until<T>(deadline: EpochMs, task: Promise<T>): Promise<T | undefined> {
+    let value: T | undefined;
+    const done = task.then((given) => {
+      value = given;
+    });
+    await this.#sleepOr(done, deadline - this.#options.clock.now());
+    return value;
   }
 
   async #sleepOr(event: Promise<void>, ms: DurationMs): Promise<void> {

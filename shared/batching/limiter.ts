@@ -31,6 +31,8 @@ export interface Grant {
   readonly endsAt: EpochMs;
   /** It had to wait for the end of other calls, or for its turn in time. */
   readonly waited: boolean;
+  /** It was not the first call to find out the same. */
+  readonly isBegun: boolean;
   /** Requests and tokens sent so far, itself included. */
   readonly spent: { readonly requests: number; readonly tokens: number };
 }
@@ -49,8 +51,12 @@ export interface Ended {
 export interface Turn {
   /** About how long it takes, for `nextEndAt`; default: nobody knows. */
   expectedMs?: DurationMs | undefined;
-  /** Calls that were made already to find out the same; default 0. */
+  /** Calls that were made already to find out the same; default 0. What was begun goes before what was not. */
   asked?: number;
+  /** A first call that has not started by then is of no use any more; default: its deadline. */
+  beginBy?: EpochMs | undefined;
+  /** Called when a first call was refused, before anybody else has its place. */
+  refused?: () => void;
 }
 
 interface Waiting {
@@ -62,10 +68,14 @@ interface Waiting {
   give(grant: Grant | undefined): void;
 }
 
+const isBefore = (a: Waiting, b: Waiting) =>
+  a.deadline < b.deadline || (a.deadline === b.deadline && a.asked > b.asked);
+
 /**
  * Says when the calls of one lane may start: adaptive concurrency, the budgets of the configuration, what the server says
- * is left of its quotas, and no start before a `Retry-After` has passed. The earliest deadline goes first; of one deadline,
- * what was asked most often already: where there is little room, lines that all take turns all come to no end.
+ * is left of its quotas, and no start before a `Retry-After` has passed. What was begun goes before what was not: where
+ * there is little room, lines that all take turns all come to no end. Among these and those the earliest deadline goes
+ * first, and of one deadline what was asked most often already.
  */
 export class Limiter {
   readonly #clock: Clock;
@@ -73,10 +83,11 @@ export class Limiter {
   readonly #pace: Pace;
   readonly #budgets: { requests: Bucket | undefined; tokens: Bucket | undefined };
   readonly #quotas = { requests: new Quota(), tokens: new Quota() };
-  readonly #waiting = new Heap<Waiting>(
-    (a, b) => a.deadline < b.deadline || (a.deadline === b.deadline && a.asked > b.asked),
-  );
+  readonly #begun = new Heap<Waiting>(isBefore);
+  readonly #fresh = new Heap<Waiting>(isBefore);
   readonly #running = new Set<Grant>();
+  /** Places that are kept for what was begun, in use or not. */
+  #held = 0;
   #spent = { requests: 0, tokens: 0 };
   #cutAt = Number.NEGATIVE_INFINITY;
   /** When most of the limit was in use last. */
@@ -128,9 +139,25 @@ export class Limiter {
   ): Promise<Grant | undefined> {
     if (this.#clock.now() >= deadline) return Promise.resolve(undefined);
     return new Promise((give) => {
-      this.#waiting.push({ tokens, deadline, expectedMs, asked, waited: false, give });
+      const queue = asked > 0 ? this.#begun : this.#fresh;
+      queue.push({ tokens, deadline, expectedMs, asked, waited: false, give });
       this.#serve();
     });
+  }
+
+  /**
+   * Until what it returns is called, one place is kept for calls that were begun: called before `done`, or somebody else
+   * has the place before the next call is asked for.
+   */
+  hold(): () => void {
+    this.#held += 1;
+    let isHeld = true;
+    return () => {
+      if (!isHeld) return;
+      isHeld = false;
+      this.#held -= 1;
+      this.#serve();
+    };
   }
 
   done(grant: Grant, { how, retryAfterMs: asked = 0, rateLimits, tokens }: Ended): void {
@@ -172,27 +199,33 @@ export class Limiter {
   }
 
   #serve(): void {
-    for (let first = this.#waiting.head; first !== undefined; first = this.#waiting.head) {
+    const queues = [this.#begun, this.#fresh];
+    for (;;) {
       const now = this.#clock.now();
-      const isLate = first.deadline <= now;
-      if (!isLate) {
-        const readyAt = this.#readyAt(first.tokens, now);
-        if (readyAt > now) {
-          first.waited = true;
-          this.#lookAgainAt(Math.min(readyAt, first.deadline));
-          return;
+      for (const queue of queues)
+        for (let late = queue.head; late !== undefined && late.deadline <= now; late = queue.head) {
+          queue.pop();
+          late.give(undefined);
         }
+      const queue = queues.find(({ size }) => size > 0);
+      const first = queue?.head;
+      if (queue === undefined || first === undefined) break;
+      const readyAt = this.#readyAt(first, now);
+      if (readyAt > now) {
+        first.waited = true;
+        this.#lookAgainAt(Math.min(readyAt, ...queues.map(({ head }) => head?.deadline ?? Number.POSITIVE_INFINITY)));
+        return;
       }
-      this.#waiting.pop();
-      first.give(isLate ? undefined : this.#grant(first, now));
+      queue.pop();
+      first.give(this.#grant(first, now));
     }
     this.#timer?.cancel.abort();
     this.#timer = undefined;
   }
 
   /** When the next call may start; infinite where only the end of another can tell. */
-  #readyAt(tokens: number, now: EpochMs): EpochMs {
-    if (this.room <= 0) return Number.POSITIVE_INFINITY;
+  #readyAt({ tokens, asked }: Waiting, now: EpochMs): EpochMs {
+    if (this.room - (asked > 0 ? 0 : this.#kept) <= 0) return Number.POSITIVE_INFINITY;
     return Math.max(
       this.#notBefore,
       this.#pace.readyAt(now),
@@ -203,7 +236,14 @@ export class Limiter {
     );
   }
 
-  #grant({ tokens, waited, expectedMs }: Waiting, now: EpochMs): Grant {
+  /** Places that nobody is in, and that are kept for what was begun. */
+  get #kept(): number {
+    if (this.#held === 0) return 0;
+    const inUse = [...this.#running].filter(({ isBegun }) => isBegun).length;
+    return Math.max(0, this.#held - inUse);
+  }
+
+  #grant({ tokens, waited, expectedMs, asked }: Waiting, now: EpochMs): Grant {
     const running = this.#running.size + 1;
     if (running >= 0.75 * this.limit) this.#usedAt = now;
     this.#spent.requests += 1;
@@ -212,7 +252,8 @@ export class Limiter {
     this.#budgets.requests?.take(1, now);
     this.#budgets.tokens?.take(tokens, now);
     const spent = { ...this.#spent };
-    const grant: Grant = { tokens, running, startedAt: now, endsAt: now + expectedMs, waited, spent };
+    const isBegun = asked > 0;
+    const grant: Grant = { tokens, running, startedAt: now, endsAt: now + expectedMs, waited, isBegun, spent };
     this.#running.add(grant);
     return grant;
   }

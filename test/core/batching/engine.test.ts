@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { ManualClock } from '../../../local/in-memory/clock.ts';
 import { type ModelServer, startModelServer } from '../../../local/model-server/index.ts';
 import type { BatchingCore, LineRequest } from '../../../shared/batching/core.ts';
 import { createBatchingCore } from '../../../shared/batching/engine.ts';
@@ -232,4 +233,51 @@ describe('over a backend of the test', () => {
     });
     expect(rows).toMatchObject([{ outcome: 'retry', cause: 'line' }, { outcome: 'retry' }]);
   });
+});
+
+test('lines that are refused come to their end where there is room for one call, and each has a deadline of its own', async () => {
+  const clock = new ManualClock();
+  let calls = 0;
+  const backend: Backend = {
+    name: 'one at a time',
+    async call({ body }): Promise<BackendReply> {
+      calls += 1;
+      const isBad = JSON.stringify(body).includes('bad');
+      await clock.sleep(isBad ? 15_000 : 300);
+      return isBad
+        ? { kind: 'answered', status: 400, body: { error: { message: 'bad' } } }
+        : { kind: 'answered', status: 200, body: { choices: [{}] } };
+    },
+  };
+  const core = createBatchingCore({
+    site: 'azure',
+    cloud: 'azure',
+    route: () => ({ backend, model: 'm-1', limits: { concurrencyMax: 1 } }),
+    clock,
+    random: seeded(1),
+    ids: { uuid: () => '0'.repeat(32) },
+    log: silentLog,
+  });
+  const lines = 20;
+  let ended = 0;
+  // As Service Bus hands them out: one message a call of the function, each with the whole time of a run.
+  const work = async (index: number) => {
+    await clock.sleep(index * 11_000);
+    for (;;) {
+      const job = { endpoint: '/v1/chat/completions', model: 'm', lines: [chat(index, `bad ${index}`)] } as const;
+      const [row] = await core.run({ ...job, deadline: clock.now() + 240_000 });
+      if (row!.outcome === 'answered') break;
+      await clock.sleep(500);
+    }
+    ended += 1;
+  };
+  for (let index = 0; index < lines; index++) void work(index);
+  const hourMs = 3_600_000;
+  for (let passed = 0; passed < hourMs && ended < lines; passed += 500) {
+    await clock.advance(500);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(ended).toBe(lines);
+  // Each four times, with canaries in the middle, and few for nothing.
+  expect(calls).toBeLessThan(2 * (4 + 3) * lines);
 });
