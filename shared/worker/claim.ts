@@ -11,9 +11,10 @@ const claimSchema = z.object({ v: z.literal(factVersion), kind: z.literal('claim
 
 /**
  * Runs `task` unless somebody else is at it for the same batch: then gives `undefined`. The claim lies in `state` of one
- * site, for as long as `task` takes; one that is older than a lease belongs to somebody who died, and is taken over.
+ * site, for as long as `task` takes; one that is older than a dispatch's lease belongs to somebody who died, and is taken
+ * over: clocks of two clouds may be minutes apart.
  *
- * It saves double work and protects nothing: where a clock is wrong or a task takes longer than a lease, both run.
+ * It saves double work and protects nothing: where a clock is more wrong or a task takes longer than that, both run.
  * @throws what the store of `site` throws, and `task`
  */
 export async function withClaim<T>(
@@ -32,14 +33,14 @@ export async function withClaim<T>(
     const found = await state.get(key, { signal });
     if (found === undefined) return state.putIfAbsent(key, claim, { signal });
     const parsed = parseFact(claimSchema, found.bytes);
-    const isHeld = 'fact' in parsed && Math.abs(now - parsed.fact.at) < core.settings.leaseMs;
+    const isHeld = 'fact' in parsed && Math.abs(now - parsed.fact.at) < core.settings.dispatchLeaseMs;
     return isHeld ? first : state.putIfMatch(key, claim, found.etag, { signal });
   });
   if (!('etag' in put)) return undefined;
   try {
     return await task();
   } finally {
-    // What was done is done. A claim that stays is in nobody's way for longer than a lease.
+    // What was done is done. A claim that stays is in nobody's way for longer than that lease.
     await bounded(core, site, (signal) => state.delete(key, { signal })).catch((error) =>
       core.log.debug('claim.left', { batch, error: String((error as Error)?.message).slice(0, 200) }),
     );
