@@ -21,5 +21,6 @@ export default {
   // A safety net, not a measure: the slowest of them moves hundreds of megabytes on a machine that may be busy.
   testTimeout: 240_000,
   testSequencer: '<rootDir>/jest.sequencer.mjs',
-  maxWorkers: 2,
+  // One more than the cores that a gate has: the longest ones wait, for clouds or for a process of low priority.
+  maxWorkers: 3,
 };

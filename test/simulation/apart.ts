@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { constants, setPriority } from 'node:os';
 import { join } from 'node:path';
 import type { runs } from './runs.ts';
 
@@ -11,6 +12,11 @@ type Answer = { answer: unknown } | { error: string };
  */
 export class Apart {
   readonly #child: ChildProcess = fork(join(import.meta.dirname, 'apart-process.ts'));
+
+  constructor() {
+    // Nothing here depends on the machine's speed, and what runs beside it may.
+    setPriority(this.#child.pid!, constants.priority.PRIORITY_LOW);
+  }
 
   /** One at a time. @throws what the function threw, as text; an Error if the process ends first */
   run<Name extends keyof Runs>(
