@@ -15,11 +15,12 @@ export default {
     '<rootDir>/test/e2e/outages/[^/]+$',
     '<rootDir>/test/e2e/drills/[^/]+$',
     '<rootDir>/test/simulation/(plan|registers)/',
-    '<rootDir>/test/simulation/(shared-scenarios|scenarios|crash-points|drills)\\.test\\.ts$',
+    '<rootDir>/test/simulation/(shared-scenarios|crash-points|drills)\\.test\\.ts$',
   ],
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.serverless/'],
   // A safety net, not a measure: the slowest of them moves hundreds of megabytes on a machine that may be busy.
   testTimeout: 240_000,
   testSequencer: '<rootDir>/jest.sequencer.mjs',
-  maxWorkers: 2,
+  // One more than the cores that a gate has: the longest ones wait, for clouds or for a process of low priority.
+  maxWorkers: 3,
 };

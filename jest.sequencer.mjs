@@ -8,6 +8,7 @@ import Sequencer from '@jest/test-sequencer';
 const first = [
   'e2e/large',
   'e2e/local-clouds',
+  'simulation/scenarios',
   'e2e/faults',
   'e2e/batches',
   'simulation/mistakes',
