@@ -146,15 +146,12 @@ export class Limiter {
   }
 
   /**
-   * Until what it returns is called, one place is kept for calls that were begun: called before `done`, or somebody else
+   * Until what it returns is called, once, one place is kept for calls that were begun: called before `done`, or somebody else
    * has the place before the next call is asked for.
    */
   hold(): () => void {
     this.#held += 1;
-    let isHeld = true;
     return () => {
-      if (!isHeld) return;
-      isHeld = false;
       this.#held -= 1;
       this.#serve();
     };

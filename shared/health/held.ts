@@ -40,13 +40,13 @@ export function heldPauseMs(settings: Pick<Settings, 'leaseMs' | 'health' | 'tic
   return Math.min(settings.leaseMs, windowMs(profileOf(settings))) / 3;
 }
 
-/** Tells, until what it returns is called, of the messages that this process holds. Never throws. */
-export function tellHeld(core: HeldCore, holds: (part: QueuePart) => boolean): () => void {
+/** Tells, until what it returns is called, that this process holds messages of a queue. Never throws. */
+export function tellHeld(core: HeldCore, part: QueuePart): () => void {
   const pauseMs = heldPauseMs(core.settings);
   const again = () =>
     after(core.clock, pauseMs, () => {
       cancel = again();
-      tell(core, parts.filter(holds)).catch((error) =>
+      tell(core, part).catch((error) =>
         core.log.debug('held.untold', { error: String((error as Error)?.message).slice(0, 200) }),
       );
     });
@@ -54,19 +54,20 @@ export function tellHeld(core: HeldCore, holds: (part: QueuePart) => boolean): (
   return () => cancel();
 }
 
-async function tell(core: HeldCore, held: readonly QueuePart[]): Promise<void> {
+async function tell(core: HeldCore, part: QueuePart): Promise<void> {
   const own = core.sites.get(core.self)!;
   const found = await read(core, own);
   const known = found === undefined ? undefined : heldIn(found);
   const now = core.clock.now();
   // Another worker may have told just now; by a clock that is ahead nobody has.
-  const isFresh = (at = 0) => at <= now && now - at < heldPauseMs(core.settings) / 2;
-  if (held.every((part) => isFresh(known?.[part]))) return;
+  const at = known?.[part] ?? 0;
+  if (at <= now && now - at < heldPauseMs(core.settings) / 2) return;
   const told: Held = {
     v: factVersion,
     kind: 'held',
-    intake: held.includes('intake') ? now : (known?.intake ?? 0),
-    work: held.includes('work') ? now : (known?.work ?? 0),
+    intake: known?.intake ?? 0,
+    work: known?.work ?? 0,
+    [part]: now,
     nonce: core.ids.uuid(),
   };
   const bytes = canonicalBytes(told);

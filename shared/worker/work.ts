@@ -30,7 +30,7 @@ export function unknownVersionPauseMs(deliveryCount: number): DurationMs {
 /**
  * Works messages of either queue, all at once, each settled on its own and last. Never rejects: whatever goes wrong with
  * one message concerns that message only.
- * @param options.queue the queue they are from; absent: its sweeper is told nothing of what nobody can read
+ * @param options.queue the queue they are from; absent: nobody is told that some are held, or cannot be read
  * @param options.deadline when the function must have returned; default and upper bound: now + `runMs`
  */
 export async function work(
@@ -40,19 +40,12 @@ export async function work(
 ): Promise<void> {
   const runEnd = core.clock.now() + core.settings.runMs;
   const deadline = Math.min(options.deadline ?? runEnd, runEnd);
-  const held: Record<QueuePart, number> = { intake: 0, work: 0 };
-  const stopTelling = tellHeld(core, (part) => held[part] > 0);
-  await Promise.all(deliveries.map((delivery) => workOne(core, delivery, deadline, held, options.queue)));
-  stopTelling();
+  const stopTelling = options.queue === undefined ? undefined : tellHeld(core, options.queue);
+  await Promise.all(deliveries.map((delivery) => workOne(core, delivery, deadline, options.queue)));
+  stopTelling?.();
 }
 
-async function workOne(
-  core: Core,
-  delivery: Delivery,
-  deadline: EpochMs,
-  held: Record<QueuePart, number>,
-  queue?: QueuePart,
-): Promise<void> {
+async function workOne(core: Core, delivery: Delivery, deadline: EpochMs, queue: QueuePart | undefined): Promise<void> {
   const parsed = parsePointer(delivery.body);
   if ('fault' in parsed) {
     core.log.warn('pointer.unreadable', { fault: parsed.fault, detail: parsed.detail });
@@ -67,14 +60,11 @@ async function workOne(
     await delivery.settle({ kind: 'complete' });
     return;
   }
-  const part = parsed.fact.kind === 'chunk' ? 'work' : 'intake';
-  held[part] += 1;
   const settlement = await withLease(core.clock, delivery, core.settings.leaseMs, () =>
     handle(core, parsed.fact, delivery.deliveryCount, deadline).catch((error) =>
       settlementOf(core, parsed.fact, delivery.deliveryCount, error),
     ),
   );
-  held[part] -= 1;
   const settling = delivery.settle(settlement);
   if (settling !== undefined) await settling;
 }

@@ -126,7 +126,7 @@ describe('two monitors', () => {
       const [message] = await world.azure.work.receive({ max: 1 });
       const frozen: Clock = { now: () => world.clock.now(), sleep: () => new Promise(() => {}) };
       const core = { ...world.core('azure'), ...(does === 'hold still' && { clock: frozen }) };
-      const working = work(core, [deliveryOf(world.azure.work, message!)]);
+      const working = work(core, [deliveryOf(world.azure.work, message!)], { queue: 'work' });
       working.catch(() => {});
       const healths = new Set<string | undefined>();
       await watched.run(2.5 * minute, () => {
