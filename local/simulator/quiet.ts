@@ -1,3 +1,4 @@
+import { isAutomatic } from '../../shared/control/decide.ts';
 import type { Observation } from '../../shared/health/types.ts';
 import type { ControlHistory } from './checkers/control.ts';
 import { openDrills } from './checkers/drills.ts';
@@ -82,10 +83,18 @@ function tellsOfIll(bytes: Uint8Array): boolean {
 /** True while machines are to change something in their own time: a return, a spillover, a voter that joins. */
 function isUnderWay({ head, entries }: ControlHistory): boolean {
   if (head === undefined || head.voters.some(({ joining }) => joining === true)) return true;
-  const isReturning = Object.values(head.sites).some(
-    ({ state, weight }) => state === 'recovering' || (state === 'active' && [5, 25].includes(weight)),
+  const isByMachine = (epoch: number) => {
+    const cause = entries.get(epoch);
+    return cause === undefined || isAutomatic(cause.entry);
+  };
+  // What a person sent away comes back when a person says so.
+  return (
+    head.moves.some(({ since }) => isByMachine(since)) ||
+    Object.values(head.sites).some(
+      ({ state, weight, fencedEpoch }) =>
+        state === 'recovering' ||
+        (state === 'active' && [5, 25].includes(weight)) ||
+        (state === 'fenced' && isByMachine(fencedEpoch)),
+    )
   );
-  if (isReturning) return true;
-  const isAwry = head.moves.length > 0 || Object.values(head.sites).some(({ state }) => state === 'fenced');
-  return isAwry && [...entries.values()].some(({ entry }) => entry.actor.startsWith('monitor/'));
 }
