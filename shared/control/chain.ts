@@ -1,5 +1,6 @@
 import { InvariantError } from '../errors.ts';
-import { type ControlEntry, controlSchema, type FactFault, parseFact } from '../journal/facts.ts';
+import { FactMemo } from '../journal/fact-memo.ts';
+import { type ControlEntry, controlSchema, type FactFault } from '../journal/facts.ts';
 import { sha256 } from '../journal/json.ts';
 
 /** An entry together with its bytes: the hash of the next one is over bytes, not over what we understood of them. */
@@ -8,13 +9,16 @@ export interface LearnedEntry {
   bytes: Uint8Array;
 }
 
+/** Entries as they were parsed: each process reads the latest again whenever it looks, from every store. */
+export const controlEntries = new FactMemo(controlSchema);
+
 /** Parses the entry of `epoch` and holds it against its predecessor (`undefined` for entry 1). Never throws. */
 export function parseLink(
   epoch: number,
   bytes: Uint8Array,
   previous: Uint8Array | undefined,
 ): LearnedEntry | FactFault {
-  const parsed = parseFact(controlSchema, bytes);
+  const parsed = controlEntries.parse(bytes);
   if ('fault' in parsed) return parsed;
   const entry = parsed.fact;
   if (entry.epoch !== epoch) return { fault: 'invalid', detail: `epoch ${entry.epoch} stands at ${epoch}` };

@@ -1,6 +1,6 @@
 import type { ControlView } from '../core.ts';
 import { codeOf, InvariantError, isRetryable, SiteUnavailableError, TransientError } from '../errors.ts';
-import { type ControlEntry, controlSchema, factBytes, factVersion, parseFact } from '../journal/facts.ts';
+import { type ControlEntry, factBytes, factVersion } from '../journal/facts.ts';
 import { equalBytes, sha256 } from '../journal/json.ts';
 import { compareText, controlKey, controlRegister, controlSoloKey } from '../journal/keys.ts';
 import { quarantine } from '../journal/quarantine.ts';
@@ -8,7 +8,7 @@ import { decide, learn } from '../journal/registers.ts';
 import type { Stores } from '../ports/site.ts';
 import type { DurationMs } from '../units.ts';
 import { acceptorsOf, registerOptions } from './acceptors.ts';
-import { assertControl, type LearnedEntry, parseLink } from './chain.ts';
+import { assertControl, controlEntries, type LearnedEntry, parseLink } from './chain.ts';
 import { acceptedHere, soloAfter, soloRule } from './solo.ts';
 import { type ControlCore, call, epochsIn, storesInOrder } from './stores.ts';
 
@@ -300,7 +300,7 @@ export async function readEntry(core: ControlCore, epoch: number): Promise<Learn
   for (const stores of storesInOrder(core)) {
     try {
       const found = await call(core, stores, (journal, signal) => journal.get(controlKey(epoch), { signal }));
-      const parsed = found === undefined ? undefined : parseFact(controlSchema, found.bytes);
+      const parsed = found === undefined ? undefined : controlEntries.parse(found.bytes);
       if (parsed !== undefined && 'fact' in parsed) return { entry: parsed.fact, bytes: found!.bytes };
     } catch (error) {
       core.log.warn('control.unread', { epoch, store: stores.id, error: told(error) });

@@ -1,5 +1,6 @@
-import { type FactFault, parseFact } from '../journal/facts.ts';
-import { equalBytes, utf8 } from '../journal/json.ts';
+import { FactMemo } from '../journal/fact-memo.ts';
+import { parseFact } from '../journal/facts.ts';
+import { utf8 } from '../journal/json.ts';
 import { drillPrefix, drillReportKey, parseDrillPageKey } from '../journal/keys.ts';
 import { listEverywhere, readFact, takeAnywhere } from '../journal/replicas.ts';
 import { type DrillPage, type DrillStop, type DrillTurn, drillPageSchema, drillStopSchema } from './facts.ts';
@@ -20,35 +21,16 @@ export interface DrillView {
   report: string | undefined;
 }
 
-interface ParsedPage {
-  page: DrillPage;
-  bytes: Uint8Array;
-}
-
-/**
- * Pages of the drill that each process viewed last. While a drill runs both clouds read all of its pages each minute, and
- * parsing one costs many times what comparing its bytes does.
- */
-const viewed = new WeakMap<TurnCore['sites'], ReadonlyMap<string, ParsedPage>>();
-
-function parsePage(bytes: Uint8Array): ParsedPage | FactFault {
-  const fact = parseFact(drillPageSchema, bytes, reportBytesMax);
-  return 'fact' in fact ? { page: fact.fact, bytes } : fact;
-}
+/** While a drill runs both clouds read all of its pages each minute. */
+const drillPages = new FactMemo(drillPageSchema, reportBytesMax);
 
 export async function viewDrill(core: TurnCore, turn: DrillTurn): Promise<DrillView> {
   const { keys } = await listEverywhere(core, `${drillPrefix(turn.drill)}pages/`);
-  const before = viewed.get(core.sites);
-  const taken = new Map<string, ParsedPage>();
+  const pages: DrillPage[] = [];
   for (const { key } of keys) {
-    const found = await takeAnywhere(core, key, (bytes) => {
-      const known = before?.get(key);
-      return known !== undefined && equalBytes(known.bytes, bytes) ? known : parsePage(bytes);
-    });
-    if (found !== undefined && 'page' in found) taken.set(key, found);
+    const found = await takeAnywhere(core, key, (bytes) => drillPages.parse(bytes));
+    if (found !== undefined && 'fact' in found) pages.push(found.fact);
   }
-  viewed.set(core.sites, taken);
-  const pages = [...taken.values()].map(({ page }) => page);
   pages.sort((a, b) => a.page - b.page || a.at - b.at);
   const until = Math.max(turn.until, ...pages.map((page) => page.until));
   return { turn, pages, until, report: pages.find(({ report }) => report !== null)?.report ?? undefined };

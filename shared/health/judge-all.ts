@@ -67,7 +67,8 @@ type States = ReadonlyMap<SiteId, readonly SignalState[]>;
  */
 export function judgeAll(input: JudgeInput): Judgement {
   const { sites, readings, previous, profile, now } = input;
-  const states: States = new Map(sites.map((site) => [site, statesOf(site, readings, profile, now)]));
+  const bySite = Map.groupBy(readings, ({ site }) => site);
+  const states: States = new Map(sites.map((site) => [site, statesOf(site, bySite.get(site) ?? [], profile, now)]));
   const alone = sites.map((site) => {
     const before = previous.find((one) => one.site === site);
     return judgeStates(site, states.get(site)!, before, profile, now);

@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import type { Core } from '../core.ts';
-import { factVersion, parseFact } from '../journal/facts.ts';
-import { canonicalBytes, equalBytes } from '../journal/json.ts';
+import { FactMemo } from '../journal/fact-memo.ts';
+import { factVersion } from '../journal/facts.ts';
+import { canonicalBytes } from '../journal/json.ts';
 import { observationKey, observationsPrefix, observerPattern, sitePattern } from '../journal/keys.ts';
 import { withDeadline } from '../ports/deadline.ts';
 import type { Stores } from '../ports/site.ts';
@@ -127,23 +128,17 @@ function isStale(read: Observation, seen: SeenBefore, now: EpochMs, profile: Hea
   return now - seenAt > windowMs(profile);
 }
 
-/** What each observer was read to say last: three stores show the same, and at most ticks nothing new. */
-const lastRead = new WeakMap<ObservationCore['sites'], Map<string, { bytes: Uint8Array; observation: Observation }>>();
+/** Three stores show the same, and at most ticks nothing new. */
+const parsed = new FactMemo(observationSchema);
 
 async function readOne(core: ObservationCore, store: Stores, name: string): Promise<Observation | undefined> {
   try {
     const found = await bounded(core, store, (signal) => store.state.get(observationKey(name), { signal }));
     if (found === undefined) return undefined;
-    const known = lastRead.get(core.sites) ?? new Map<string, { bytes: Uint8Array; observation: Observation }>();
-    lastRead.set(core.sites, known);
-    const last = known.get(name);
-    if (last !== undefined && equalBytes(last.bytes, found.bytes)) return last.observation;
-    const parsed = parseFact(observationSchema, found.bytes);
-    if ('fault' in parsed)
-      core.log.warn('observation.unreadable', { observer: name, store: store.id, detail: parsed.detail });
-    if ('fault' in parsed || parsed.fact.observer !== name) return undefined;
-    known.set(name, { bytes: found.bytes, observation: parsed.fact });
-    return parsed.fact;
+    const read = parsed.parse(found.bytes);
+    if ('fault' in read)
+      core.log.warn('observation.unreadable', { observer: name, store: store.id, detail: read.detail });
+    return 'fact' in read && read.fact.observer === name ? read.fact : undefined;
   } catch {
     return undefined;
   }

@@ -11,28 +11,33 @@ const over = 'over';
  * waited.
  * @throws SiteUnavailableError `timeout` when time ran out; whatever `call` throws before
  */
-export async function withDeadline<T>(
+export function withDeadline<T>(
   clock: Clock,
   ms: DurationMs,
   where: string,
   call: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const work = new AbortController();
-  let cancel = () => {};
-  const late = new Promise<never>((_, reject) => {
-    cancel = after(clock, ms, () => {
+  // One promise and no race: this stands around every call of every look, and was a twelfth of what one costs.
+  return new Promise((resolve, reject) => {
+    const work = new AbortController();
+    let cancel = after(clock, ms, () => {
       cancel = after(clock, 0, () => {
         const error = new SiteUnavailableError('timeout', `${where} did not answer within ${ms} ms`, where);
         work.abort(error);
         reject(error);
       });
     });
+    const end = (settle: () => void) => {
+      cancel();
+      settle();
+    };
+    const refuse = (error: unknown) => end(() => reject(error));
+    try {
+      call(work.signal).then((value) => end(() => resolve(value)), refuse);
+    } catch (error) {
+      refuse(error);
+    }
   });
-  try {
-    return await Promise.race([call(work.signal), late]);
-  } finally {
-    cancel();
-  }
 }
 
 /** Calls `run` once, after `ms`, unless what it returns was called before. */
