@@ -12,7 +12,7 @@ interface Case {
 
 const tenThousandLines = {
   tickMs: 60_000,
-  batches: 34,
+  batches: 40,
   linesMax: 600,
   chunkLines: 50,
   modelConcurrency: 500,

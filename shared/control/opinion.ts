@@ -87,13 +87,16 @@ export function opinionOf(
     causes: [...new Set(told.flatMap(({ verdict }) => verdict.causes))],
     models: [...new Set(words.flatMap(({ verdict }) => verdict.models))].sort(),
     since: told.length === 0 ? undefined : Math.min(...told.map(({ verdict }) => verdict.since)),
-    evidence: [
-      ...told.flatMap(({ observer, verdict }) => [
-        `${observer} holds ${site} ${verdict.health} since ${iso(verdict.since)}${list(verdict.causes)}`,
-        ...verdict.evidence.slice(0, 3).map((sentence) => `${observer}: ${sentence}`.slice(0, 500)),
-      ]),
-      ...(isSilent ? [`the observer in ${site} is silent in every store`] : []),
-    ].slice(0, 20),
+    // Told seldom, and weighed at each tick.
+    get evidence() {
+      return [
+        ...told.flatMap(({ observer, verdict }) => [
+          `${observer} holds ${site} ${verdict.health} since ${iso(verdict.since)}${list(verdict.causes)}`,
+          ...verdict.evidence.slice(0, 3).map((sentence) => `${observer}: ${sentence}`.slice(0, 500)),
+        ]),
+        ...(isSilent ? [`the observer in ${site} is silent in every store`] : []),
+      ].slice(0, 20);
+    },
   };
 }
 

@@ -33,8 +33,9 @@ const rareWindows = 30;
 /** Readings later than `now` or too old to count are left out; the rest is sorted by signal, subject and time. */
 export function signalStates(readings: readonly Reading[], profile: HealthProfile, now: EpochMs): SignalState[] {
   const bySignal = new Map<Signal, Map<string | undefined, Reading[]>>();
+  const isFresh = isFreshAt(profile, now);
   for (const one of readings) {
-    if (!isFresh(one, profile, now)) continue;
+    if (!isFresh(one)) continue;
     const bySubject = bySignal.get(one.signal) ?? new Map<string | undefined, Reading[]>();
     bySignal.set(one.signal, bySubject);
     const series = bySubject.get(one.subject);
@@ -62,13 +63,12 @@ function rareFreshMs(profile: HealthProfile): DurationMs {
 
 /** Readings that still count; the others are of no use to any judgement. */
 export function freshReadings(readings: readonly Reading[], profile: HealthProfile, now: EpochMs): Reading[] {
-  return readings.filter((one) => isFresh(one, profile, now));
+  return readings.filter(isFreshAt(profile, now));
 }
 
-function isFresh(one: Reading, profile: HealthProfile, now: EpochMs): boolean {
-  const age = now - one.at;
-  if (age < 0) return false;
-  return age <= (isRare(one) ? rareFreshMs(profile) : freshMs(profile));
+function isFreshAt(profile: HealthProfile, now: EpochMs): (one: Reading) => boolean {
+  const [oldest, oldestRare] = [now - freshMs(profile), now - rareFreshMs(profile)];
+  return (one) => one.at <= now && one.at >= (isRare(one) ? oldestRare : oldest);
 }
 
 function stateOf(series: readonly Reading[], profile: HealthProfile, now: EpochMs): SignalState {

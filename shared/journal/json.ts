@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { jsonDepthMax, jsonNodesMax } from '../limits.ts';
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -141,12 +141,17 @@ export function canonicalJson(value: unknown): string {
 }
 
 function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
   if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(sorted);
   const from = value as Record<string, unknown>;
-  // Without a prototype, so that a key named __proto__ is a key like any other.
-  const to: Record<string, unknown> = Object.create(null);
-  for (const key of Object.keys(from).sort()) if (from[key] !== undefined) to[key] = sorted(from[key]);
+  // A plain object: one without a prototype is kept as a table and costs twice as much to write.
+  const to: Record<string, unknown> = {};
+  for (const key of Object.keys(from).sort()) {
+    const item = from[key];
+    if (item === undefined) continue;
+    if (key === '__proto__') Object.defineProperty(to, key, { value: sorted(item), enumerable: true });
+    else to[key] = sorted(item);
+  }
   return to;
 }
 
@@ -157,7 +162,7 @@ export function canonicalBytes(value: unknown): Uint8Array {
 
 /** SHA-256, 64 lower-case hex digits. */
 export function sha256(data: Uint8Array | string): string {
-  return createHash('sha256').update(data).digest('hex');
+  return hash('sha256', data, 'hex');
 }
 
 /** UTF-8 text of bytes that are known to be UTF-8. */

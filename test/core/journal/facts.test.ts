@@ -250,6 +250,11 @@ describe('canonical JSON', () => {
     const parsed = parseBoundedJson(canonicalBytes(value), { bytesMax: 1000 });
     expect(parsed).toEqual({ value });
   });
+
+  test('a key named __proto__ is a key like any other', () => {
+    const value = JSON.parse('{"b":1,"__proto__":{"z":[{"y":1,"x":2}],"a":2},"10":3,"9":4}');
+    expect(canonicalJson(value)).toBe('{"9":4,"10":3,"__proto__":{"a":2,"z":[{"x":2,"y":1}]},"b":1}');
+  });
 });
 
 describe('versions and foreign facts in a batch', () => {
