@@ -30,6 +30,21 @@ export async function workChunk(
   deliveryCount: number,
   deadline: EpochMs,
 ): Promise<Settlement> {
+  try {
+    return await workOnce(core, pointer, deliveryCount, deadline);
+  } catch (error) {
+    // Whoever throws has not crashed.
+    noteEnding(core, pointer, deliveryCount);
+    throw error;
+  }
+}
+
+async function workOnce(
+  core: Core,
+  pointer: ChunkPointer,
+  deliveryCount: number,
+  deadline: EpochMs,
+): Promise<Settlement> {
   const control = await core.control.current();
   if (isStale(pointer, control, core.self)) return complete(core, pointer, 'stale');
   const batch = await watchBatch(core, pointer.tenant, pointer.batch);
@@ -52,9 +67,11 @@ export async function workChunk(
     return complete(core, pointer, 'split');
   }
   const attempt = { uuid: core.ids.uuid(), epoch: control.epoch, boundTo: batch.manifest.boundTo };
+  // Before the start is noted: one that never came to its lines would count as a crash, and five of them park a line.
+  const bytes = await readRange(core, pointer);
   const mayHaveCrashed = deliveryCount > 1 && !endedHere(core, pointer, deliveryCount - 1);
   if (mayHaveCrashed) await writeResult(core, pointer, attempt, [], true);
-  const requests = await readLines(core, pointer, new Set(todo));
+  const requests = linesIn(bytes, pointer, new Set(todo));
   const job = { endpoint: pointer.endpoint, model: pointer.model, lines: requests, deadline };
   const rows = await core.batching.run(job);
   const left = rows.filter((row) => row.outcome === 'retry');
@@ -76,7 +93,7 @@ const endingsMax = 10_000;
 const rangeName = (pointer: ChunkPointer) => `${pointer.batch}/${pointer.firstLine}+${pointer.lines}`;
 
 /**
- * True if this very process gave back the delivery before this one: then nothing crashed in between, and no start has to
+ * True if this very process ended the delivery before this one: then nothing crashed in between, and no start has to
  * be written. In a long outage that saves two facts a delivery.
  */
 function endedHere(core: Core, pointer: ChunkPointer, deliveryCount: number): boolean {
@@ -117,14 +134,20 @@ function lineNumbers({ firstLine, lines }: ChunkPointer): number[] {
   return Array.from({ length: lines }, (_, i) => firstLine + i);
 }
 
-/**
- * Range-gets the chunk and parses the lines in `wanted`. The plan validated them, so a line that does not parse means
- * that pointer and file do not belong together: nothing of it is worked.
- */
-async function readLines(core: Core, pointer: ChunkPointer, wanted: ReadonlySet<number>): Promise<LineRequest[]> {
-  const key = fileContentKey(pointer.tenant, pointer.input);
-  const found = await getAnywhere(core, key, { range: { offset: pointer.offset, length: pointer.length } });
+/** @throws SiteUnavailableError `input_missing`, or the last store's error */
+async function readRange(core: Core, { tenant, input, offset, length }: ChunkPointer): Promise<Uint8Array> {
+  const key = fileContentKey(tenant, input);
+  const found = await getAnywhere(core, key, { range: { offset, length } });
   if (found === undefined) throw new SiteUnavailableError('input_missing', `${key} is in no store`, key);
+  return found.bytes;
+}
+
+/**
+ * Parses the lines in `wanted`. The plan validated them, so a line that does not parse means that pointer and file do not
+ * belong together: nothing of it is worked.
+ */
+function linesIn(bytes: Uint8Array, pointer: ChunkPointer, wanted: ReadonlySet<number>): LineRequest[] {
+  const key = fileContentKey(pointer.tenant, pointer.input);
   const requests: LineRequest[] = [];
   let lines = 0;
   const splitter = new LineSplitter(
@@ -139,7 +162,7 @@ async function readLines(core: Core, pointer: ChunkPointer, wanted: ReadonlySet<
     0,
     pointer.firstLine,
   );
-  splitter.push(found.bytes);
+  splitter.push(bytes);
   splitter.finish();
   if (lines !== pointer.lines)
     throw new PermanentJobError('input_mismatch', `${lines} lines in a range of ${pointer.lines} of ${key}`);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { TransientError } from '../../../shared/errors.ts';
 import type { Pointer } from '../../../shared/journal/facts.ts';
 import { newFileId, outputKey, resultKey, resultsPrefix } from '../../../shared/journal/keys.ts';
 import { resultBytes } from '../../../shared/journal/results.ts';
@@ -153,6 +154,49 @@ describe('working', () => {
     expect(await idsOf(world, placed)).toEqual(ids(5).filter((id) => id !== `line-${poison}`));
     expect(world.asked.get(`line-${poison}`)).toBeLessThan(30);
     expect(world.aws.work.deadLetters).toEqual([]);
+  });
+
+  test('an input that no store gives for hours spends no attempt of its lines, whichever process asks for it', async () => {
+    const world = new World();
+    let isAway = true;
+    for (const { faults } of [world.aws, world.azure])
+      faults.before = (op, key) => {
+        if (isAway && op === 'get' && key.endsWith('/content')) throw new TransientError('throttled', `${key}: 429`);
+      };
+    const placed = await world.accept({ lines: 1 });
+    isAway = false;
+    await world.serve('aws', 'intake');
+    isAway = true;
+    for (let delivery = 1; delivery <= 12; delivery++) {
+      for (const message of await world.aws.work.receive({ max: 1 }))
+        await world.settled(work(world.newProcess('aws'), [deliveryOf(world.aws.work, message)]));
+      await world.clock.advance(300_000);
+    }
+    expect(await results(world, placed)).toEqual([]);
+    isAway = false;
+    await world.run(3_600_000, () => world.called.length > 0);
+    expect(await idsOf(world, placed)).toEqual(ids(1));
+  });
+
+  test('a process that lives through a store which takes no results spends one attempt, and not one each time', async () => {
+    const world = new World();
+    const placed = await world.accept({ lines: 1 });
+    await world.serve('aws', 'intake');
+    let isFull = false;
+    for (const { faults } of [world.aws, world.azure])
+      faults.before = (op, key) => {
+        if (isFull && op === 'putIfAbsent' && key.endsWith('-000001.jsonl'))
+          throw new TransientError('throttled', '429');
+      };
+    isFull = true;
+    for (let delivery = 1; delivery <= 12; delivery++) {
+      await world.serve('aws', 'work');
+      await world.clock.advance(300_000);
+    }
+    expect((await results(world, placed)).length).toBeLessThanOrEqual(1);
+    isFull = false;
+    await world.run(3_600_000, () => world.called.length > 0);
+    expect(await idsOf(world, placed)).toEqual(ids(1));
   });
 
   test('F17 a pointer of a later version is put back, what nobody can read is set aside, neither is dropped', async () => {
