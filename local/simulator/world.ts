@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer';
 import { createBatchingCore } from '../../shared/batching/engine.ts';
 import { controlView, initControl } from '../../shared/control/log.ts';
 import type { Core } from '../../shared/core.ts';
+import { breakerBoard } from '../../shared/health/breakers.ts';
 import type { Endpoint, Publication } from '../../shared/journal/facts.ts';
 import { canonicalJson } from '../../shared/journal/json.ts';
 import type { Log, LogFields } from '../../shared/ports/log.ts';
@@ -205,7 +206,7 @@ export class World {
     return {
       ...base,
       control: controlView(base),
-      batching: createBatchingCore({ site: self, route, clock, random, ids, log }),
+      batching: createBatchingCore({ site: self, route, clock, random, ids, log, breakers: breakerBoard(base) }),
       callbacks: { batchEnded: (publication) => this.#callBack(process, publication) },
     };
   }

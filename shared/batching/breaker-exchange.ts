@@ -8,13 +8,14 @@ import type { Lane } from './lane.ts';
 const readMs: DurationMs = 1_000;
 
 const ceilingPauseMs: DurationMs = 60_000;
+const doubtPauseMs: DurationMs = 30_000;
 /**
  * So long after it was served again a backend is told to be ramping: calls begin with one at once and double from round
  * to round; eight rounds lead to the most at once, and a call seldom takes more than some seconds.
  */
 const rampMs: DurationMs = 60_000;
 
-/** What this process takes over from the breakers of others, and tells them of its own. */
+/** What this process takes over of what others found of backends, and tells them of its own. */
 export class BreakerExchange {
   readonly #board: BreakerBoard;
   readonly #clock: Clock;
@@ -24,6 +25,7 @@ export class BreakerExchange {
   /** The newest note that was taken over, by site, backend and model. */
   readonly #taken = new Map<string, EpochMs>();
   readonly #ceilings = new Map<Lane, { ceiling: number; at: EpochMs }>();
+  readonly #doubts = new Map<Lane, EpochMs>();
   readonly #rampsUntil = new Map<Lane, EpochMs>();
   /** A change that was taken over is not told again. */
   #isAdopting = false;
@@ -64,6 +66,7 @@ export class BreakerExchange {
   #write(lane: Lane, state: Exclude<BreakerState, { kind: 'halfOpen' }>): void {
     const now = Math.round(this.#clock.now());
     const { ceiling } = lane.limiter;
+    const { doubtedUntil } = lane.suspicion;
     const note: BreakerNote = {
       site: this.#site,
       backend: lane.route.backend.name,
@@ -74,6 +77,7 @@ export class BreakerExchange {
       cause: state.kind === 'open' ? state.cause : 'backend',
       reason: state.kind === 'open' ? state.reason.slice(0, 200) : '',
       ...(ceiling !== undefined && { concurrency: Math.floor(ceiling) }),
+      ...(lane.suspicion.isDoubted(now) && { doubtedUntil: Math.round(doubtedUntil!) }),
       at: now,
     };
     this.#taken.set(nameOf(note), now);
@@ -91,15 +95,25 @@ export class BreakerExchange {
     this.#write(lane, { kind: 'closed', failures: 0 });
   }
 
+  /** Tells that refusals are not to be believed, at most twice a minute: the last lines often come to a new process. */
+  tellDoubt(lane: Lane): void {
+    const now = this.#clock.now();
+    const state = lane.breaker.at(now);
+    if (state.kind === 'halfOpen' || now - (this.#doubts.get(lane) ?? Number.NEGATIVE_INFINITY) < doubtPauseMs) return;
+    this.#doubts.set(lane, now);
+    this.#write(lane, state);
+  }
+
   #adoptFor(lane: Lane): void {
     const now = this.#clock.now();
-    const { route, breaker, limiter } = lane;
+    const { route, breaker, limiter, suspicion } = lane;
     this.#isAdopting = true;
     for (const note of this.#notes) {
       if (note.backend !== route.backend.name || note.model !== route.model) continue;
       if (note.at <= (this.#taken.get(nameOf(note)) ?? Number.NEGATIVE_INFINITY)) continue;
       this.#taken.set(nameOf(note), note.at);
       if (note.concurrency !== undefined && note.site === this.#site) limiter.startFrom(note.concurrency);
+      if (note.doubtedUntil !== undefined && note.site === this.#site) suspicion.doubtUntil(note.doubtedUntil, now);
       if (note.state === 'closed') {
         if (note.site === this.#site) breaker.doubt(now);
       } else if (note.site === this.#site) breaker.open(note.cause, note.reason, now, note.until);

@@ -122,6 +122,8 @@ export interface BreakerNote {
   reason: string;
   /** Calls at once that the server was last known to bear: where a new process begins. */
   concurrency?: number;
+  /** Until then no refusal of a line is believed (`Suspicion`); absent: none was contradicted of late. */
+  doubtedUntil?: EpochMs;
   /** When this was written. */
   at: EpochMs;
 }

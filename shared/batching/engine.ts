@@ -116,6 +116,7 @@ class Engine implements BatchingCore {
         this.#options.log.warn('breaker.changed', { backend: backend.name, model, state: state.kind, reason });
         this.#exchange?.tell(changed, state);
       },
+      refusalContradicted: (doubted) => this.#exchange?.tellDoubt(doubted),
     });
     this.#exchange?.warm(lane);
     this.#lanes.set(name, lane);

@@ -26,6 +26,8 @@ export interface LaneOptions {
   limiter?: LimiterOptions;
   /** Told when the breaker opens or closes. */
   breakerChanged(lane: Lane, state: BreakerState): void;
+  /** Told when a line was refused and then served. */
+  refusalContradicted(lane: Lane): void;
 }
 
 /** A call that nobody made, since nobody would have answered. */
@@ -131,6 +133,7 @@ export class Lane {
       const again = await this.end(body, inputTokens, deadline, { expectedMs, asked });
       if (again.kind === 'answered') {
         this.suspicion.noteContradiction(clock.now());
+        this.#options.refusalContradicted(this);
         this.#refused.forget(body);
       }
       if (again.kind !== 'refused') return again;
@@ -144,7 +147,7 @@ export class Lane {
     return this.#endOf(await this.#call(body, inputTokens, deadline, turn));
   }
 
-  /** False while a refusal was contradicted of late: some line was served when it was asked for again. */
+  /** True while a refusal was contradicted of late: some line was served when it was asked for again. */
   get isDoubted(): boolean {
     return this.suspicion.isDoubted(this.#options.clock.now());
   }

@@ -10,15 +10,25 @@ const doubtMs = 5 * 60_000;
  * @source FAULTS.md, scenario azure-openai-2026-03-09-http400
  */
 export class Suspicion {
-  #doubtUntil: EpochMs = Number.NEGATIVE_INFINITY;
+  #doubtUntil: EpochMs | undefined;
+
+  /** Until when no refusal is believed; `undefined` where none was ever contradicted. */
+  get doubtedUntil(): EpochMs | undefined {
+    return this.#doubtUntil;
+  }
 
   /** The same request was refused and then served: the refusal was never about the line. */
   noteContradiction(now: EpochMs): void {
-    this.#doubtUntil = now + doubtMs;
+    this.doubtUntil(now + doubtMs, now);
+  }
+
+  /** On the word of another process; a clock that is wrong makes it no longer than a contradiction of now. */
+  doubtUntil(until: EpochMs, now: EpochMs): void {
+    this.#doubtUntil = Math.max(this.#doubtUntil ?? until, Math.min(until, now + doubtMs));
   }
 
   /** True while no refusal of this model may end a line. */
   isDoubted(now: EpochMs): boolean {
-    return now < this.#doubtUntil;
+    return this.#doubtUntil !== undefined && now < this.#doubtUntil;
   }
 }

@@ -14,5 +14,6 @@ export const breakerNoteSchema = z.object({
   cause: z.enum(['backend', 'site']),
   reason: z.string().max(200),
   concurrency: z.int().min(1).max(100_000).optional(),
+  doubtedUntil: at.optional(),
   at,
 });

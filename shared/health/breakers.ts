@@ -29,7 +29,8 @@ const openKeptMs: DurationMs = 60 * 60_000;
 
 /**
  * Where the workers of a site tell each other which backends answer, and hear it of the other sites: one small object in
- * the site's own `state`, written when a breaker opens or closes; its monitor carries it over in its observation.
+ * the site's own `state`, written when a breaker opens or closes, and when a refusal turns out not to be believed; its
+ * monitor carries it over in its observation.
  *
  * Both are hints. What is lost or late costs some calls that fail; nothing waits for it, and neither method rejects.
  */
@@ -111,13 +112,19 @@ export function withNote(known: readonly BreakerNote[], note: BreakerNote): Brea
   const before = known.find(isSame);
   if (before !== undefined) {
     if (before.at > note.at) return undefined;
-    const saysNothingNew = before.state === note.state && before.until >= note.until;
+    const saysNothingNew =
+      before.state === note.state && before.until >= note.until && doubtOf(before) >= doubtOf(note);
     if (saysNothingNew && before.state === 'open') return undefined;
   }
   // It has been open since the first of them saw it so.
   const since = before?.state === 'open' && note.state === 'open' ? Math.min(before.since, note.since) : note.since;
-  return [{ ...note, since }, ...known.filter((one) => !isSame(one))].slice(0, notesMax);
+  // Refused and then served in one process is known to all that come after it.
+  const doubtedUntil = Math.max(doubtOf(note), before === undefined ? 0 : doubtOf(before));
+  const whole = { ...note, since, ...(doubtedUntil > note.at && { doubtedUntil }) };
+  return [whole, ...known.filter((one) => !isSame(one))].slice(0, notesMax);
 }
+
+const doubtOf = ({ doubtedUntil = 0 }: BreakerNote): EpochMs => doubtedUntil;
 
 function bounded<T>(
   core: Omit<BreakerCore, 'self'>,

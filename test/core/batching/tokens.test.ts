@@ -160,7 +160,11 @@ test.each([
 ] as const)('%s: a lane begins with the tokenizer of the models that are asked there', (endpoint, count) => {
   const backend = { name: 'b', call: () => Promise.reject(new Error('not asked')) };
   const options = { clock: new ManualClock(), random: () => 0, ids: { uuid: () => '' }, callMs: 1, triesMax: 1 };
-  const lane = new Lane({ backend, model: 'm' }, endpoint, { ...options, breakerChanged: () => {} });
+  const lane = new Lane({ backend, model: 'm' }, endpoint, {
+    ...options,
+    breakerChanged: () => {},
+    refusalContradicted: () => {},
+  });
   const text = passages.Chinese!;
   expect(Math.abs(lane.tokens.estimate(unitsOf(text)) / count(text) - 1)).toBeLessThan(0.1);
 });

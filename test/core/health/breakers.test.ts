@@ -184,6 +184,50 @@ describe('breakers of two sites', () => {
     expect(most).toBeLessThanOrEqual(5);
   });
 
+  test('a line that was refused and then served: for five minutes no process of the site fails a line on a refusal', async () => {
+    const refused: BackendReply = { kind: 'answered', status: 400, body: { error: { message: 'no' } } };
+    /** Answers to what is no canary, in turn; then the last one again. */
+    let answers: BackendReply[];
+    const process = (core: Core) => {
+      const { self, clock, ids, log } = core;
+      const call = async ({ body }: { body: unknown }): Promise<BackendReply> => {
+        await clock.sleep(10);
+        if (JSON.stringify(body).includes('Say yes.')) return good;
+        return answers.length > 1 ? answers.shift()! : answers[0]!;
+      };
+      const route = () => ({ backend: { name: 'vendor', call }, model: 'm-1' });
+      return createBatchingCore({
+        site: self,
+        route,
+        clock,
+        random: seeded(3),
+        ids,
+        log,
+        breakers: breakerBoard(core),
+      });
+    };
+    const outcomeOf = async (batching: BatchingCore) => {
+      const body = { model: 'm', messages: [{ role: 'user', content: 'hello' }] };
+      const line: LineRequest = { line: 0, customId: 'l0', body, bytes: 50 };
+      const deadline = world.clock.now() + 60_000;
+      const rows = batching.run({ endpoint: '/v1/chat/completions', model: 'm', lines: [line], deadline });
+      await world.clock.advance(60_000);
+      const [row] = await rows;
+      return row!.outcome === 'answered' ? row!.status : row!.outcome;
+    };
+    answers = [refused];
+    expect(await outcomeOf(process(world.newProcess('aws')))).toBe(400);
+    answers = [refused, good];
+    expect(await outcomeOf(process(world.newProcess('aws')))).toBe(200);
+    answers = [refused];
+    // Seldom, and of one site: what a vendor does to one cloud is no word on the other.
+    expect(await outcomeOf(process(world.newProcess('azure')))).toBe(400);
+    expect(await outcomeOf(process(world.newProcess('aws')))).toBe('retry');
+    expect((await readBreakers(world.newProcess('azure'), world.aws.site))[0]).toMatchObject({ state: 'closed' });
+    await world.clock.advance(5 * minute);
+    expect(await outcomeOf(process(world.newProcess('aws')))).toBe(400);
+  });
+
   test('a form of it that this process does not know costs the observation nothing else', async () => {
     const core = world.newProcess('aws');
     const text = {
