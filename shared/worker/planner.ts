@@ -36,8 +36,11 @@ export async function planBatch(core: Core, tenant: string, batch: string): Prom
   // A job may be asked to be planned twice at the same moment, by both doors or by a message that comes twice, and neither
   // planner sees the dispatch of the other yet. So one at a time sends, by a claim at the owner, to whose queue it goes.
   const outcome = await withClaim(core, owner, batch, async (): Promise<PlanOutcome> => {
-    const { dispatchKeys = [] } = (await viewBatch(core, tenant, batch)) ?? {};
-    if (dispatchKeys.length > 0) return 'nothing-to-do';
+    const latest = await viewBatch(core, tenant, batch);
+    if (latest !== undefined && latest.dispatchKeys.length > 0) return 'nothing-to-do';
+    // The other door's acceptance came meanwhile and makes it the other site's: that is where it is claimed now.
+    if (latest !== undefined && placeOf({ ...latest, plan }, [], control, servingOf(core, planned)).owner !== owner)
+      return 'being-sent';
     await dispatch(core, view, plan, {
       to: owner,
       reason: isMoved ? 'spillover' : 'plan',

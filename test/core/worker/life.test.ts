@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import type { Publication } from '../../../shared/journal/facts.ts';
+import { factBytes, type Publication } from '../../../shared/journal/facts.ts';
 import { sha256 } from '../../../shared/journal/json.ts';
-import { openKey, outputKey } from '../../../shared/journal/keys.ts';
+import { acceptanceKey, openKey, outputKey } from '../../../shared/journal/keys.ts';
 import { withClaim } from '../../../shared/worker/claim.ts';
 import { publishBatch } from '../../../shared/worker/index.ts';
 import { inputLines, retried, World } from '../../support/world.ts';
@@ -196,6 +196,27 @@ test('F54: the other door accepts a job while it is planned, and asks for the sa
   await Promise.all([world.serve('aws', 'intake'), world.serve('azure', 'intake')]);
   await world.run(600_000, () => world.called.length > 0);
   expect(await world.publication('azure', batch)).toMatchObject({ status: 'completed', counts: { completed: 12 } });
+  expect([...world.asked.values()]).toEqual(Array(12).fill(1));
+});
+
+test('F54: an acceptance that makes a job the other site’s comes while it is claimed here: nothing is sent from here', async () => {
+  const world = new World();
+  const { tenant, batch } = await world.accept({ home: 'azure' });
+  const [known] = (await world.azure.journal.list(`t/${tenant}/batches/${batch}/acceptances/`)).entries;
+  const accepted = JSON.parse(Buffer.from((await world.azure.journal.get(known!.key))!.bytes).toString('utf8'));
+  const id = { epoch: accepted.epoch, site: 'aws', uuid: 'a'.repeat(32) } as const;
+  const other = factBytes({ ...accepted, ...id, home: 'aws', at: accepted.at - 1_000 });
+  world.azure.faults.after = async (op, key) => {
+    if (op !== 'putIfAbsent' || !key.startsWith('planning/')) return;
+    for (const { journal } of [world.aws, world.azure])
+      await journal.putIfAbsent(acceptanceKey(tenant, batch, id), other);
+  };
+  expect(await world.serve('azure', 'intake')).toEqual(['giveBack']);
+  expect((await world.azure.work.depth()).visible).toBe(0);
+  await world.clock.advance(10_000);
+  expect(await world.serve('azure', 'intake')).toEqual(['complete']);
+  expect((await world.aws.work.depth()).visible).toBeGreaterThan(0);
+  await world.run(600_000, () => world.called.length > 0);
   expect([...world.asked.values()]).toEqual(Array(12).fill(1));
 });
 
