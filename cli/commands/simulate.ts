@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { CampaignReport, FailedSeed } from '../../local/simulator/campaign.ts';
+import type { CampaignOptions, CampaignReport, FailedSeed } from '../../local/simulator/campaign.ts';
 import type { Knobs } from '../../local/simulator/knobs.ts';
 import type { RunReport } from '../../local/simulator/run.ts';
 import type { ScenarioReport } from '../../local/simulator/scenario-run.ts';
@@ -22,6 +22,8 @@ export interface SimulateConfig {
   /** Print everything that happens. */
   trace: boolean;
   requiresReach: boolean;
+  /** Processes among which the seeds are shared. */
+  processes: number;
 }
 
 /** Seeds that a run without a word about them takes. */
@@ -36,7 +38,7 @@ export function addSimulate(maker: CommandMaker): void {
       'holdfast simulate --seeds 300',
       'holdfast simulate --seed 4711 --trace',
       'holdfast simulate --scenario ../shared/scenarios.yaml',
-      'holdfast simulate --seed 1 --seeds 10000 --hours 24 --json',
+      'holdfast simulate --seed 1 --seeds 10000 --hours 24 --processes 4 --json',
       'holdfast simulate --registers',
       'holdfast simulate --crash-points',
       ...planExamples,
@@ -47,6 +49,7 @@ export function addSimulate(maker: CommandMaker): void {
       '--hours <hours>',
       'hours during which faults strike, before the world is left to come to rest (default: 1)',
     )
+    .option('--processes <count>', 'run the seeds in so many processes at once, each on a core of its own', '1')
     .option('--keep <positions>', 'of the drawn faults only these happen, as a failing run prints them: 0,3,4')
     .option('--scenario <name|file>', 'outages of a file of the form dr-scenario/1, or one of ours by name')
     .option('--registers', 'search the registers by themselves, every schedule within bounds')
@@ -85,7 +88,16 @@ function resolve(flags: Flags): SimulateConfig {
     scenario: flags.scenario,
     trace: flags.trace === true,
     requiresReach: flags.requireReach === true,
+    processes: processesOf(flags),
   };
+}
+
+function processesOf({ processes, trace, scenario }: Flags): number {
+  const count = whole('--processes', processes, 1, 256);
+  const alone = trace === true ? '--trace' : scenario === undefined ? undefined : '--scenario';
+  if (count > 1 && alone !== undefined)
+    throw new CliError(exitCodes.usage, text`--processes: '${count}' must be 1 with ${alone}`);
+  return count;
 }
 
 /** One point in so many; `undefined`: not asked for. */
@@ -110,7 +122,27 @@ async function simulate(config: SimulateConfig, context: Context): Promise<ExitC
   return config.scenario === undefined ? runSeeds(config, context) : runScenarios(config, context);
 }
 
-async function runSeeds(config: SimulateConfig, { print, io }: Context): Promise<ExitCode> {
+async function runSeeds(config: SimulateConfig, context: Context): Promise<ExitCode> {
+  const count = Math.min(config.processes, config.seeds);
+  if (count === 1) return runSeedsWith(undefined, config, context);
+  const { ApartSimulator } = await import('../../local/simulator/apart.ts');
+  const apart = Array.from({ length: count }, () => new ApartSimulator());
+  try {
+    return await runSeedsWith(
+      apart.map((one) => (run) => one.simulate(run)),
+      config,
+      context,
+    );
+  } finally {
+    for (const one of apart) one.end();
+  }
+}
+
+async function runSeedsWith(
+  simulators: CampaignOptions['simulators'],
+  config: SimulateConfig,
+  { print, io }: Context,
+): Promise<ExitCode> {
   const { runCampaign } = await import('../../local/simulator/campaign.ts');
   const { drawRun } = await import('../../local/simulator/run.ts');
   const { describe } = await import('../../local/simulator/schedule.ts');
@@ -131,6 +163,7 @@ async function runSeeds(config: SimulateConfig, { print, io }: Context): Promise
     knobs,
     ...(keep !== undefined && { keep }),
     signal: io.signal,
+    ...(simulators && { simulators }),
     ...(trace && { onTrace: (line) => print.note(text`${line}`) }),
     onRun(run, done) {
       if (run.violations.length > 0) print.note(text`seed ${run.seed}: ${run.violations[0]!.sentence}`);

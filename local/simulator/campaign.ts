@@ -33,11 +33,13 @@ export interface CampaignOptions extends Omit<RunOptions, 'seed'> {
   signal?: AbortSignal;
   /** False: failing schedules are reported as they were drawn. Default true, and never of a chosen part of one. */
   shrinks?: boolean;
+  /** Simulators among which the seeds are shared, each one at a time. Default: this process alone. */
+  simulators?: readonly ((run: RunOptions) => Promise<RunReport>)[];
 }
 
-/** Seeds one after the other; a failing one is shrunk at once. */
+/** Seeds one after the other, as many at once as there are simulators; a failing one is shrunk at once. */
 export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
-  const { first, seeds, onRun, signal, shrinks = true, ...given } = options;
+  const { first, seeds, onRun, signal, shrinks = true, simulators = [simulate], ...given } = options;
   const reached: Record<string, number> = {};
   const failures: FailedSeed[] = [];
   const totals: CampaignTotals = {
@@ -55,10 +57,8 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     epochs: 0,
   };
   const hashes: string[] = [];
-  for (let i = 0; i < seeds && signal?.aborted !== true; i++) {
-    const run = { ...given, seed: String(first + i) };
-    const report = await simulate(run);
-    hashes.push(report.hash);
+  const note = async (i: number, run: RunOptions, report: RunReport) => {
+    hashes[i] = report.hash;
     totals.seeds += 1;
     for (const [name, count] of Object.entries(report.totals))
       if (name in totals) totals[name as keyof CampaignTotals] += count;
@@ -69,9 +69,21 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
       const keep = shrinks && given.keep === undefined ? await smallest(run, report) : [...all];
       failures.push({ report, keep });
     }
-    onRun?.(report, i + 1);
-  }
-  return { totals, failures, reached, unreached: unreached(reached), hash: hashes.join(' ') };
+    onRun?.(report, totals.seeds);
+  };
+  const numbers = Array.from({ length: seeds }, (_, i) => i).values();
+  await Promise.all(
+    simulators.map(async (simulateOne) => {
+      for (const i of numbers) {
+        if (signal?.aborted) return;
+        const run = { ...given, seed: String(first + i) };
+        await note(i, run, await simulateOne(run));
+      }
+    }),
+  );
+  failures.sort((a, b) => Number(a.report.seed) - Number(b.report.seed));
+  const sorted = Object.fromEntries(Object.entries(reached).sort());
+  return { totals, failures, reached: sorted, unreached: unreached(reached), hash: hashes.join(' ') };
 }
 
 /** Positions of the disturbances that it takes to fail as `report` did. */

@@ -1,4 +1,6 @@
 import { expect, test } from '@jest/globals';
+import { ApartSimulator } from '../../local/simulator/apart.ts';
+import { runCampaign } from '../../local/simulator/campaign.ts';
 import { simulate } from '../../local/simulator/run.ts';
 import { short } from './seeds.ts';
 
@@ -8,4 +10,30 @@ test('a seed run twice: the same trace, byte for byte; another seed: another one
   expect(again.trace).toEqual(first.trace);
   expect(again.hash).toBe(first.hash);
   expect(other.hash).not.toBe(first.hash);
+});
+
+test('seeds that are shared among processes: the same report, in the same order, as from one', async () => {
+  const campaign = { first: 21, seeds: 5, knobs: { ...short, hours: 0.3, batches: 4, tickMs: 60_000 } };
+  const alone = await runCampaign(campaign);
+  const apart = [new ApartSimulator(), new ApartSimulator()];
+  try {
+    const shared = await runCampaign({ ...campaign, simulators: apart.map((one) => (run) => one.simulate(run)) });
+    expect(shared.hash).toBe(alone.hash);
+    expect(JSON.stringify({ ...shared.totals, virtualHours: 0, skippedHours: 0 })).toBe(
+      JSON.stringify({ ...alone.totals, virtualHours: 0, skippedHours: 0 }),
+    );
+    expect(shared.reached).toEqual(alone.reached);
+  } finally {
+    for (const one of apart) one.end();
+  }
+});
+
+test('what a run in another process throws is told, and the process goes on', async () => {
+  const apart = new ApartSimulator();
+  try {
+    await expect(apart.simulate({ seed: '1', keep: 7 as never })).rejects.toThrow('keep.flatMap');
+    expect((await apart.simulate({ seed: '1', knobs: { ...short, hours: 0.2 } })).seed).toBe('1');
+  } finally {
+    apart.end();
+  }
 });
