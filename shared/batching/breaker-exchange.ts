@@ -66,7 +66,6 @@ export class BreakerExchange {
   #write(lane: Lane, state: Exclude<BreakerState, { kind: 'halfOpen' }>): void {
     const now = Math.round(this.#clock.now());
     const { ceiling } = lane.limiter;
-    const { doubtedUntil } = lane.suspicion;
     const note: BreakerNote = {
       site: this.#site,
       backend: lane.route.backend.name,
@@ -77,7 +76,7 @@ export class BreakerExchange {
       cause: state.kind === 'open' ? state.cause : 'backend',
       reason: state.kind === 'open' ? state.reason.slice(0, 200) : '',
       ...(ceiling !== undefined && { concurrency: Math.floor(ceiling) }),
-      ...(lane.suspicion.isDoubted(now) && { doubtedUntil: Math.round(doubtedUntil!) }),
+      ...(lane.suspicion.isDoubted(now) && { doubtedUntil: Math.round(lane.suspicion.doubtedUntil) }),
       at: now,
     };
     this.#taken.set(nameOf(note), now);

@@ -146,8 +146,8 @@ export class Limiter {
   }
 
   /**
-   * Until what it returns is called, once, one place is kept for calls that were begun: called before `done`, or somebody else
-   * has the place before the next call is asked for.
+   * Until what it returns is called, once, one place is kept for calls that were begun: called before `done`, or somebody
+   * else has the place before the next call is asked for.
    */
   hold(): () => void {
     this.#held += 1;

@@ -10,11 +10,11 @@ const doubtMs = 5 * 60_000;
  * @source FAULTS.md, scenario azure-openai-2026-03-09-http400
  */
 export class Suspicion {
-  #doubtUntil: EpochMs | undefined;
+  #doubtedUntil: EpochMs = Number.NEGATIVE_INFINITY;
 
-  /** Until when no refusal is believed; `undefined` where none was ever contradicted. */
-  get doubtedUntil(): EpochMs | undefined {
-    return this.#doubtUntil;
+  /** Until when no refusal is believed; long ago where none was ever contradicted. */
+  get doubtedUntil(): EpochMs {
+    return this.#doubtedUntil;
   }
 
   /** The same request was refused and then served: the refusal was never about the line. */
@@ -24,11 +24,11 @@ export class Suspicion {
 
   /** On the word of another process; a clock that is wrong makes it no longer than a contradiction of now. */
   doubtUntil(until: EpochMs, now: EpochMs): void {
-    this.#doubtUntil = Math.max(this.#doubtUntil ?? until, Math.min(until, now + doubtMs));
+    this.#doubtedUntil = Math.max(this.#doubtedUntil, Math.min(until, now + doubtMs));
   }
 
   /** True while no refusal of this model may end a line. */
   isDoubted(now: EpochMs): boolean {
-    return this.#doubtUntil !== undefined && now < this.#doubtUntil;
+    return now < this.#doubtedUntil;
   }
 }
