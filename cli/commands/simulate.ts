@@ -92,11 +92,14 @@ function resolve(flags: Flags): SimulateConfig {
   };
 }
 
-function processesOf({ processes, trace, scenario }: Flags): number {
-  const count = whole('--processes', processes, 1, 256);
-  const alone = trace === true ? '--trace' : scenario === undefined ? undefined : '--scenario';
+function processesOf(flags: Flags): number {
+  const count = whole('--processes', flags.processes, 1, 256);
+  const alone = ['trace', 'scenario', 'registers', 'crashPoints', 'plan'].find((flag) => flags[flag] !== undefined);
   if (count > 1 && alone !== undefined)
-    throw new CliError(exitCodes.usage, text`--processes: '${count}' must be 1 with ${alone}`);
+    throw new CliError(
+      exitCodes.usage,
+      text`--processes: '${count}' must be 1 with --${alone === 'crashPoints' ? 'crash-points' : alone}`,
+    );
   return count;
 }
 
@@ -125,11 +128,11 @@ async function simulate(config: SimulateConfig, context: Context): Promise<ExitC
 async function runSeeds(config: SimulateConfig, context: Context): Promise<ExitCode> {
   const count = Math.min(config.processes, config.seeds);
   if (count === 1) return runSeedsWith(undefined, config, context);
-  const { ApartSimulator } = await import('../../local/simulator/apart.ts');
-  const apart = Array.from({ length: count }, () => new ApartSimulator());
+  const { seedsApart } = await import('../../local/simulator/seeds-apart.ts');
+  const apart = Array.from({ length: count }, seedsApart);
   try {
     return await runSeedsWith(
-      apart.map((one) => (run) => one.simulate(run)),
+      apart.map((one) => (run) => one.ask(run)),
       config,
       context,
     );

@@ -129,13 +129,13 @@ function isStale(read: Observation, seen: SeenBefore, now: EpochMs, profile: Hea
 }
 
 /** Three stores show the same, and at most ticks nothing new. */
-const parsed = new FactMemo(observationSchema);
+const observations = new FactMemo(observationSchema);
 
 async function readOne(core: ObservationCore, store: Stores, name: string): Promise<Observation | undefined> {
   try {
     const found = await bounded(core, store, (signal) => store.state.get(observationKey(name), { signal }));
     if (found === undefined) return undefined;
-    const read = parsed.parse(found.bytes);
+    const read = observations.parse(found.bytes);
     if ('fault' in read)
       core.log.warn('observation.unreadable', { observer: name, store: store.id, detail: read.detail });
     return 'fact' in read && read.fact.observer === name ? read.fact : undefined;

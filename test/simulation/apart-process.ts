@@ -1,11 +1,7 @@
+import { answerApart } from '../../local/simulator/apart.ts';
 import { runs } from './runs.ts';
 
 /** The other end of `apart.ts`. */
-process.on('message', async ({ name, question }: { name: keyof typeof runs; question: never }) => {
-  try {
-    process.send!({ answer: await runs[name](question) });
-  } catch (error) {
-    process.send!({ error: String((error as Error).stack ?? error) });
-  }
-});
-process.on('disconnect', () => process.exit());
+answerApart(({ name, question }: { name: keyof typeof runs; question: never }) =>
+  (runs[name] as (question: never) => Promise<unknown>)(question),
+);

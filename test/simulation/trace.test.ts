@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
-import { ApartSimulator } from '../../local/simulator/apart.ts';
 import { runCampaign } from '../../local/simulator/campaign.ts';
 import { simulate } from '../../local/simulator/run.ts';
+import { seedsApart } from '../../local/simulator/seeds-apart.ts';
 import { short } from './seeds.ts';
 
 test('a seed run twice: the same trace, byte for byte; another seed: another one', async () => {
@@ -15,9 +15,9 @@ test('a seed run twice: the same trace, byte for byte; another seed: another one
 test('seeds that are shared among processes: the same report, in the same order, as from one', async () => {
   const campaign = { first: 21, seeds: 5, knobs: { ...short, hours: 0.3, batches: 4, tickMs: 60_000 } };
   const alone = await runCampaign(campaign);
-  const apart = [new ApartSimulator(), new ApartSimulator()];
+  const apart = [seedsApart(), seedsApart()];
   try {
-    const shared = await runCampaign({ ...campaign, simulators: apart.map((one) => (run) => one.simulate(run)) });
+    const shared = await runCampaign({ ...campaign, simulators: apart.map((one) => (run) => one.ask(run)) });
     expect(shared.hash).toBe(alone.hash);
     expect(JSON.stringify({ ...shared.totals, virtualHours: 0, skippedHours: 0 })).toBe(
       JSON.stringify({ ...alone.totals, virtualHours: 0, skippedHours: 0 }),
@@ -29,10 +29,10 @@ test('seeds that are shared among processes: the same report, in the same order,
 });
 
 test('what a run in another process throws is told, and the process goes on', async () => {
-  const apart = new ApartSimulator();
+  const apart = seedsApart();
   try {
-    await expect(apart.simulate({ seed: '1', keep: 7 as never })).rejects.toThrow('keep.flatMap');
-    expect((await apart.simulate({ seed: '1', knobs: { ...short, hours: 0.2 } })).seed).toBe('1');
+    await expect(apart.ask({ seed: '1', keep: 7 as never })).rejects.toThrow('keep.flatMap');
+    expect((await apart.ask({ seed: '1', knobs: { ...short, hours: 0.2 } })).seed).toBe('1');
   } finally {
     apart.end();
   }
