@@ -9,6 +9,7 @@ import { factsNeverChange } from './facts.ts';
 import { onlyTheSickAreFailedOver } from './false-alarm.ts';
 import { takeoverIsBounded } from './headroom.ts';
 import { hintsOutliveTheirBatches } from './hints.ts';
+import { inputsAreKept } from './journal.ts';
 import type { Judge } from './judge.ts';
 import { laterVersionsAreKept, outageIsNoPoison } from './outage.ts';
 import { oneResultEach, publishedIsHeld, publishedOnce } from './publication.ts';
@@ -30,6 +31,7 @@ export interface JudgedRun {
 export function judgesOf(world: World, run: JudgedRun): { judges: Judge[]; history: ControlHistory } {
   const history = new ControlHistory();
   const judges = [
+    inputsAreKept(world),
     controlLogHolds(world, history),
     factsNeverChange(world),
     acceptedIsMirrored(world),

@@ -20,6 +20,7 @@ import {
 } from '../../../shared/journal/keys.ts';
 import { parseResult } from '../../../shared/journal/results.ts';
 import { type Cloud, clouds, type World } from '../world.ts';
+import type { Judge } from './judge.ts';
 
 /** The journals as they lie in the stores, read past every port. */
 
@@ -87,11 +88,34 @@ export function publicationOf(
   return parsed !== undefined && 'fact' in parsed ? parsed.fact : undefined;
 }
 
-/** `custom_id` of every line that was accepted, in order; `undefined` where no journal holds the input. */
+const inputs = new WeakMap<World, Map<string, Uint8Array>>();
+
+/** Input of a batch, also when its file was deleted since `inputsAreKept`; `undefined` if no journal ever held it. */
+export function inputOf(world: World, placed: PlacedBatch): Uint8Array | undefined {
+  const kept = inputs.get(world)?.get(placed.batch);
+  const fileId = kept === undefined ? acceptanceOf(world, placed)?.fileId : undefined;
+  return fileId === undefined ? kept : anywhere(world, fileContentKey(placed.tenant, fileId));
+}
+
+/** Judges nothing: keeps the input of every batch from its acceptance on. A client may delete the file while work goes on. */
+export function inputsAreKept(world: World): Judge {
+  const kept = new Map<string, Uint8Array>();
+  inputs.set(world, kept);
+  return {
+    watcher: {
+      created({ container }, key) {
+        const placed = container === 'journal' && key.includes('/acceptances/') ? batchOfKey(key) : undefined;
+        if (placed === undefined || placed.tenant === canaryTenant) return;
+        const input = inputOf(world, placed);
+        if (input !== undefined) kept.set(placed.batch, input);
+      },
+    },
+  };
+}
+
+/** `custom_id` of every line that was accepted, in order; `undefined` where no journal ever held the input. */
 export function acceptedIds(world: World, placed: PlacedBatch): readonly string[] | undefined {
-  const acceptance = acceptanceOf(world, placed);
-  if (acceptance === undefined) return undefined;
-  const input = anywhere(world, fileContentKey(placed.tenant, acceptance.fileId));
+  const input = inputOf(world, placed);
   return input === undefined ? undefined : idsOf(input);
 }
 

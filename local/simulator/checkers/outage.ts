@@ -1,9 +1,9 @@
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
-import { batchOfKey, fileContentKey, parseResultKey } from '../../../shared/journal/keys.ts';
+import { batchOfKey, parseResultKey } from '../../../shared/journal/keys.ts';
 import { parsePointer } from '../../../shared/worker/pointers.ts';
 import { marks } from '../services/model.ts';
 import { clouds, type World } from '../world.ts';
-import { acceptanceOf, anywhere, linesOf, resultOf } from './journal.ts';
+import { inputOf, linesOf, resultOf } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 /**
@@ -22,8 +22,7 @@ export function outageIsNoPoison(world: World): Judge {
         for (const row of object.rows) {
           const isBad = row.outcome === 'failed' || (row.outcome === 'answered' && row.status >= 300);
           if (!isBad) continue;
-          const acceptance = acceptanceOf(world, at);
-          const input = acceptance && anywhere(world, fileContentKey(at.tenant, acceptance.fileId));
+          const input = inputOf(world, at);
           const line = input === undefined ? '' : (linesOf(input)[row.line] ?? '');
           if (line.includes(marks.poison)) record.reach('poison line refused');
           else record.violated('I10', `line ${row.line} of ${at.batch} failed, and nothing was wrong with it`);

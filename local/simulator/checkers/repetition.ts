@@ -1,9 +1,9 @@
 import { canaryTenant } from '../../../shared/health/canary-batch.ts';
 import { profileOf, windowMs } from '../../../shared/health/types.ts';
-import { batchOfKey, fileContentKey } from '../../../shared/journal/keys.ts';
+import { batchOfKey } from '../../../shared/journal/keys.ts';
 import type { Disturbance } from '../schedule.ts';
 import { clouds, startOfTime, type World } from '../world.ts';
-import { acceptanceOf, anywhere, idsOf, linesOf, type PlacedBatch } from './journal.ts';
+import { idsOf, inputOf, linesOf, type PlacedBatch } from './journal.ts';
 import type { Judge } from './judge.ts';
 
 /** Times that a line was answered although it had been answered before, over both clouds. */
@@ -27,11 +27,6 @@ interface Open {
 function askedTwice(open: Iterable<Open>): number {
   const all = [...open].flatMap(({ input }) => (input === undefined ? [] : linesOf(input)));
   return all.length - new Set(all).size;
-}
-
-function inputOf(world: World, placed: PlacedBatch): Uint8Array | undefined {
-  const fileId = acceptanceOf(world, placed)?.fileId;
-  return fileId === undefined ? undefined : anywhere(world, fileContentKey(placed.tenant, fileId));
 }
 
 /** @source local/simulator/actors/drills.ts, drill-files.ts */
