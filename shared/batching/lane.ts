@@ -7,6 +7,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Ids, Random } from '../ports/random.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import { Breaker, type BreakerCause, type BreakerState } from './breaker.ts';
+import { CostModel } from './cost-model.ts';
 import { unpackEmbeddings } from './embeddings.ts';
 import { describeReply, type End, outOfTime } from './ends.ts';
 import { type Grant, Limiter, type LimiterOptions, type Turn } from './limiter.ts';
@@ -37,8 +38,24 @@ interface Unmade {
   reason: string;
 }
 
+/** How long a call takes: about, and in all but a few of a thousand. */
+export interface Takes {
+  expectedMs: DurationMs;
+  atMostMs: DurationMs;
+}
+
 /** Below this a call is not started any more: it would only be cut off. */
 export const startReserveMs: DurationMs = 250;
+
+/**
+ * When the last call may start that ends in time. Half of the time there is may be used to start them all the same: a
+ * server that became slow must not keep a line from ever being asked.
+ */
+export function lastStart(now: EpochMs, deadline: EpochMs, atMostMs: () => DurationMs): () => EpochMs {
+  const halfMs = (deadline - now) / 2;
+  return () => deadline - Math.min(atMostMs(), halfMs);
+}
+
 /** An open breaker is waited for so long; beyond it the lines go back to their queue, which waits at no cost. */
 const patienceMs: DurationMs = 15_000;
 /**
@@ -62,6 +79,8 @@ export class Lane {
   readonly suspicion = new Suspicion();
   readonly #refused = new RefusedLately(refusals.needed + canariesNeeded);
   readonly tokens: TokenEstimator;
+  /** What calls of a single request take. */
+  readonly #alone = new CostModel();
   /** Tokens of an answer of late. */
   #outputTokens = 0;
   readonly #options: LaneOptions;
@@ -93,21 +112,24 @@ export class Lane {
    * A request that cannot share its call: a refusal is asked for again, since one that does not hold was never about the
    * line.
    * @param inputTokens about how many go in
-   * @param expectedMs about how long one call takes; absent where nobody plans by that
+   * @param takes how long one call takes; absent: as long as others did
    */
-  async endAlone(body: JsonObject, inputTokens: number, deadline: EpochMs, expectedMs?: DurationMs): Promise<End> {
-    const { clock } = this.#options;
-    const beginBy = this.#refused.has(body) ? deadline - this.#refused.takesMs(deadline - clock.now()) : undefined;
+  async endAlone(body: JsonObject, inputTokens: number, deadline: EpochMs, takes?: Takes): Promise<End> {
+    const now = this.#options.clock.now();
+    const beginBy = this.#refused.has(body) ? deadline - this.#refused.takesMs(deadline - now) : undefined;
+    const startBy = lastStart(now, deadline, () => takes?.atMostMs ?? this.#alone.atMost(1));
+    const expectedMs = takes?.expectedMs;
+    const served = (tookMs: DurationMs) => this.#alone.learn(1, tookMs);
     let release = () => {};
     const refused = () => {
       release = this.limiter.hold();
     };
     try {
-      const first = await this.end(body, inputTokens, deadline, { expectedMs, beginBy, refused });
+      const first = await this.end(body, inputTokens, deadline, { expectedMs, beginBy, startBy, refused, served });
       if (first.kind === 'answered') this.#refused.forget(body);
       if (first.kind !== 'refused') return first;
       this.#refused.note(body);
-      return await this.#endRefused(first, body, inputTokens, deadline, expectedMs);
+      return await this.#endRefused(first, body, inputTokens, deadline, { expectedMs, startBy });
     } finally {
       release();
     }
@@ -119,7 +141,7 @@ export class Lane {
     body: JsonObject,
     inputTokens: number,
     deadline: EpochMs,
-    expectedMs?: DurationMs,
+    turn: Turn,
   ): Promise<End> {
     const { clock } = this.#options;
     for (let asked = 1; asked < refusals.needed; asked++) {
@@ -130,7 +152,7 @@ export class Lane {
         if (areServed === undefined) return outOfTime;
         if (!areServed) return { kind: 'doubted', status: first.status };
       }
-      const again = await this.end(body, inputTokens, deadline, { expectedMs, asked });
+      const again = await this.end(body, inputTokens, deadline, { ...turn, asked });
       if (again.kind === 'answered') {
         this.suspicion.noteContradiction(clock.now());
         this.#options.refusalContradicted(this);
@@ -190,25 +212,30 @@ export class Lane {
     turn?: Turn,
   ): Promise<BackendReply | Unmade | 'deadline'> {
     const { clock, random, triesMax } = this.#options;
-    const startBy = deadline - startReserveMs;
+    const startBy = () => Math.min(deadline - startReserveMs, turn?.startBy?.() ?? deadline);
     const tokens = inputTokens + this.#outputTokensOf(body);
     for (let tries = 1; ; tries++) {
-      const refusal = await this.#untilWorthIt(startBy);
+      const refusal = await this.#untilWorthIt(startBy());
       if (refusal !== undefined) return refusal;
-      const by = tries === 1 ? Math.min(startBy, turn?.beginBy ?? startBy) : startBy;
+      const by = tries === 1 ? Math.min(startBy(), turn?.beginBy ?? deadline) : startBy();
       const grant = await this.limiter.acquire(tokens, by, turn);
       if (grant === undefined) return 'deadline';
+      // While it waited, others may have shown that calls take longer.
+      if (clock.now() >= startBy()) {
+        this.#done(grant, { how: 'neutral', tokens: 0 });
+        return 'deadline';
+      }
       if (!this.#mayGo()) {
         this.#done(grant, { how: 'neutral' });
         tries -= 1;
         continue;
       }
-      const reply = await this.#exchange(body, deadline, grant, turn?.refused);
-      if (reply.kind === 'timeout' && clock.now() >= startBy) return 'deadline';
+      const reply = await this.#exchange(body, deadline, grant, turn);
+      if (reply.kind === 'timeout' && clock.now() >= deadline - startReserveMs) return 'deadline';
       if (sortFault(reply) !== 'backend' || tries >= triesMax) return reply;
       const retryAfterMs = 'retryAfterMs' in reply ? (reply.retryAfterMs ?? 0) : 0;
       const pause = Math.round(Math.max(retryAfterMs, random() * Math.min(500 * 2 ** tries, 30_000)));
-      if (clock.now() + pause >= startBy) return reply;
+      if (clock.now() + pause >= startBy()) return reply;
       await clock.sleep(pause);
     }
   }
@@ -236,7 +263,7 @@ export class Lane {
     return this.breaker.at(now).kind === 'closed' || this.breaker.takeProbe(now);
   }
 
-  async #exchange(body: JsonObject, deadline: EpochMs, grant: Grant, refused?: () => void): Promise<BackendReply> {
+  async #exchange(body: JsonObject, deadline: EpochMs, grant: Grant, turn?: Turn): Promise<BackendReply> {
     let ended = () => {};
     if (this.breaker.at(this.#options.clock.now()).kind === 'halfOpen')
       this.#probe = new Promise((resolve) => {
@@ -247,9 +274,11 @@ export class Lane {
       reply = await this.#send(body, deadline);
       return reply;
     } finally {
+      const tookMs = this.#options.clock.now() - grant.startedAt;
+      if (reply !== undefined && this.#isGood(reply)) turn?.served?.(tookMs);
       if (reply !== undefined && sortFault(reply) === 'line') {
-        this.#refused.callMs = this.#options.clock.now() - grant.startedAt;
-        refused?.();
+        this.#refused.callMs = tookMs;
+        turn?.refused?.();
       }
       this.#noteBreaker(reply, deadline);
       ended();

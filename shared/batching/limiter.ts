@@ -57,6 +57,10 @@ export interface Turn {
   beginBy?: EpochMs | undefined;
   /** Called when a first call was refused, before anybody else has its place. */
   refused?: () => void;
+  /** When the last call may start that is not cut off, its answer paid for and lost, as known now; default: its deadline. */
+  startBy?: () => EpochMs;
+  /** Called when a call was served, with what it took without the wait before it. */
+  served?: (tookMs: DurationMs) => void;
 }
 
 interface Waiting {

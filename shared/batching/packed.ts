@@ -16,7 +16,7 @@ import {
   unpackEmbeddings,
 } from './embeddings.ts';
 import { bugEnd, type End } from './ends.ts';
-import { type Lane, startReserveMs } from './lane.ts';
+import { type Lane, lastStart, startReserveMs } from './lane.ts';
 import { type Packable, type PackLimits, pack } from './pack.ts';
 import { packLimitsOf } from './route.ts';
 
@@ -128,11 +128,12 @@ export class PackedCalls {
     const from = this.#clock.now();
     const asked = tasks.length === 1 ? positionsAsWritten(tasks[0]!) : positions;
     const items = tasks.reduce((sum, task) => sum + task.items, 0);
-    const expectedMs = this.#cost.expect(items);
+    const takes = { expectedMs: this.#cost.expect(items), atMostMs: this.#cost.atMost(items) };
+    const startBy = lastStart(from, deadline, () => takes.atMostMs);
     const end =
       tasks.length === 1
-        ? await this.#lane.endAlone(body, tokens, deadline, expectedMs)
-        : await this.#lane.end(body, tokens, deadline, { expectedMs });
+        ? await this.#lane.endAlone(body, tokens, deadline, takes)
+        : await this.#lane.end(body, tokens, deadline, { expectedMs: takes.expectedMs, startBy });
     if (end.kind === 'answered') {
       const parts = unpackEmbeddings(end.body, asked, tasks);
       if (parts !== undefined) {

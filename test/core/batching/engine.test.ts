@@ -281,3 +281,58 @@ test('lines that are refused come to their end where there is room for one call,
   // Each four times, with canaries in the middle, and few for nothing.
   expect(calls).toBeLessThan(2 * (4 + 3) * lines);
 });
+
+describe('the end of a run', () => {
+  /** Runs of `runMs`, one after the other, until every line is answered; calls take what `takesMs` says. */
+  async function untilAnswered(lines: number, runMs: number, concurrencyMax: number, takesMs: () => number) {
+    const clock = new ManualClock();
+    let calls = 0;
+    const backend: Backend = {
+      name: 'slow',
+      async call(): Promise<BackendReply> {
+        calls += 1;
+        await clock.sleep(takesMs());
+        return { kind: 'answered', status: 200, body: { choices: [{}] } };
+      },
+    };
+    const core = createBatchingCore({
+      site: 'azure',
+      cloud: 'azure',
+      route: () => ({ backend, model: 'm-1', limits: { concurrencyMax } }),
+      clock,
+      random: seeded(1),
+      ids: { uuid: () => '0'.repeat(32) },
+      log: silentLog,
+    });
+    let left = Array.from({ length: lines }, (_, i) => chat(i));
+    let runs = 0;
+    const work = async () => {
+      for (; left.length > 0 && runs < 20; runs++) {
+        const job = { endpoint: '/v1/chat/completions', model: 'm', lines: left } as const;
+        const rows = await core.run({ ...job, deadline: clock.now() + runMs });
+        left = left.filter((_, i) => rows[i]!.outcome !== 'answered');
+      }
+    };
+    let isDone = false;
+    void work().then(() => {
+      isDone = true;
+    });
+    for (let passed = 0; passed < 20 * runMs && !isDone; passed += 500) {
+      await clock.advance(500);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return { calls, runs, left: left.length };
+  }
+
+  test('no call is started that would be cut off: no line of a slow model is computed twice', async () => {
+    const random = seeded(7);
+    const { calls, runs, left } = await untilAnswered(120, 240_000, 4, () => 10_000 + random() * 25_000);
+    expect({ calls, left }).toEqual({ calls: 120, left: 0 });
+    // Some 42 calls fit into one run: three runs at best.
+    expect(runs).toBeLessThanOrEqual(4);
+  });
+
+  test('a model that takes most of a run is asked all the same', async () => {
+    expect(await untilAnswered(3, 120_000, 1, () => 90_000)).toEqual({ calls: 3, runs: 3, left: 0 });
+  });
+});
