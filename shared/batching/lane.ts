@@ -129,7 +129,8 @@ export class Lane {
       if (first.kind === 'answered') this.#refused.forget(body);
       if (first.kind !== 'refused') return first;
       this.#refused.note(body);
-      return await this.#endRefused(first, body, inputTokens, deadline, { expectedMs, startBy });
+      // To be refused again costs nothing, so that is asked for to the end.
+      return await this.#endRefused(first, body, inputTokens, deadline, { expectedMs });
     } finally {
       release();
     }
