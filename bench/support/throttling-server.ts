@@ -15,27 +15,36 @@ export interface ThrottlingServer {
 }
 
 const refusalMs = 5;
-const meanMs = 400;
+const usualMs = 400;
 
-/** Lognormal around 400 ms in the mean. */
-function latency(random: () => number): number {
+/** Lognormal around that mean. */
+function latency(random: () => number, meanMs = usualMs): number {
   const gauss = Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
   return meanMs * Math.exp(0.4 * gauss - 0.08);
 }
 
-/** Serves so many at once and refuses the rest, without a word about when to come back: a server of one's own. */
-export function slotServer(clock: VirtualClock, random: () => number, slots: number): ThrottlingServer {
+/**
+ * Serves so many at once and refuses the rest: a server of one's own. By default without a word about when to come back;
+ * or with one that says nothing about its slots, as gateways have it.
+ */
+export function slotServer(
+  clock: VirtualClock,
+  random: () => number,
+  slots: number,
+  { meanMs = usualMs, retryAfterMs }: { meanMs?: number; retryAfterMs?: number } = {},
+): ThrottlingServer {
   let running = 0;
+  const told = retryAfterMs === undefined ? 'bare 429' : 'retry-after';
   return {
-    name: `${slots} slots, bare 429`,
+    name: `${slots} slots, ${meanMs === usualMs ? '' : `calls of ${meanMs / 1000} s, `}${told}`,
     bestRate: slots / (meanMs / 1000),
     async call() {
       if (running >= slots) {
         await clock.sleep(refusalMs);
-        return { ok: false };
+        return { ok: false, ...(retryAfterMs !== undefined && { retryAfterMs }) };
       }
       running += 1;
-      await clock.sleep(latency(random));
+      await clock.sleep(latency(random, meanMs));
       running -= 1;
       return { ok: true };
     },

@@ -4,7 +4,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { DurationMs, EpochMs } from '../units.ts';
 import { AdaptiveLimit } from './adaptive-limit.ts';
 import { Bucket } from './bucket.ts';
-import { Pace } from './pace.ts';
+import { Pace, rateWindowMs } from './pace.ts';
 import { Quota } from './quota.ts';
 
 export interface LimiterOptions {
@@ -97,6 +97,8 @@ export class Limiter {
   /** When most of the limit was in use last. */
   #usedAt = Number.NEGATIVE_INFINITY;
   #notBefore: EpochMs = 0;
+  /** What a good call of late took. */
+  #tookMs: DurationMs = 0;
   /** The one timer under way, and when it rings. */
   #timer: { at: EpochMs; cancel: AbortController } | undefined;
 
@@ -172,6 +174,8 @@ export class Limiter {
     if (how === 'good') {
       // Whoever does not use what he has need not be given more.
       if (this.#usedAt >= grant.startedAt) this.#concurrency.good();
+      const tookMs = now - grant.startedAt;
+      this.#tookMs += (tookMs - this.#tookMs) * (this.#tookMs === 0 ? 1 : 0.1);
       this.#pace.good(grant.waited, now);
     }
     // One overload is answered once: calls that were under way with it say nothing about what was done about it.
@@ -179,7 +183,9 @@ export class Limiter {
       this.#cutAt = now;
       this.#quotas.requests.noteRefusal(this.#spent.requests, now);
       this.#quotas.tokens.noteRefusal(this.#spent.tokens, now);
-      if (retryAfterMs > 0) this.#pace.refused(this.#running.size, now + retryAfterMs, now);
+      const isQuota =
+        retryAfterMs > 0 && this.#lastMs(now) <= rateWindowMs && this.#pace.canTell(this.#running.size, now);
+      if (isQuota) this.#pace.refused(this.#running.size, now + retryAfterMs, now);
       else this.#concurrency.refused(grant.running - 1);
     }
     this.#notBefore = Math.max(this.#notBefore, now + retryAfterMs);
@@ -187,6 +193,17 @@ export class Limiter {
     if (rateLimits?.requests) this.#quotas.requests.note(rateLimits.requests, grant.spent.requests, now);
     if (rateLimits?.tokens) this.#quotas.tokens.note(rateLimits.tokens, grant.spent.tokens, now);
     this.#serve();
+  }
+
+  /**
+   * How long calls last, by those of late and those under way. Where that is longer than the time over which a rate is
+   * measured, replies are too few to tell one: a slow server with room for eight calls, which named a time to come back,
+   * was left with three calls a minute. How many it bears at once can be told, and comes to the same.
+   */
+  #lastMs(now: EpochMs): DurationMs {
+    let lastMs = this.#tookMs;
+    for (const { startedAt } of this.#running) lastMs = Math.max(lastMs, now - startedAt);
+    return lastMs;
   }
 
   /** After a recovery: begins with one call at once. */

@@ -3,7 +3,9 @@ import { AdaptiveLimit } from './adaptive-limit.ts';
 import { Bucket } from './bucket.ts';
 
 /** The rate that was borne is that of the replies in the last one to two of these. */
-const windowMs: DurationMs = 2_500;
+export const rateWindowMs: DurationMs = 2_500;
+/** Fewer replies within two of these tell no rate. */
+const repliesNeeded = 3;
 /** The rest of a server's burst is in what was borne, and a quota is never quite even. */
 const caution = 0.97;
 
@@ -36,7 +38,7 @@ export class Pace {
 
   /** @param waited true if the call had waited for its start */
   good(waited: boolean, now: EpochMs): void {
-    if (now - this.#recentFrom >= windowMs) {
+    if (now - this.#recentFrom >= rateWindowMs) {
       [this.#earlier, this.#earlierFrom] = [this.#recent, this.#recentFrom];
       [this.#recent, this.#recentFrom] = [0, now];
     }
@@ -46,10 +48,20 @@ export class Pace {
     this.#bucket!.setRate(this.#rate.value / 1000, now);
   }
 
+  /**
+   * Whether there is enough to tell a rate by: replies of late or, before the first refusal, calls under way. A process that
+   * makes few calls, since they are slow or others use up the quota, would halve its rate at each refusal and find no way
+   * back: three calls a minute, where the server has room for more.
+   */
+  canTell(running: number, now: EpochMs): boolean {
+    if (this.#rate === undefined && running >= repliesNeeded) return true;
+    return this.#recent + this.#earlier >= repliesNeeded && now - this.#earlierFrom <= 2 * rateWindowMs;
+  }
+
   /** @param running calls under way; `resumeAt`: when the pause ends that was asked for */
   refused(running: number, resumeAt: EpochMs, now: EpochMs): void {
     const good = this.#recent + this.#earlier;
-    const perMs = good / Math.max(windowMs / 2, now - this.#earlierFrom);
+    const perMs = good / Math.max(rateWindowMs / 2, now - this.#earlierFrom);
     if (this.#rate === undefined) {
       // What is under way was taken too, as far as one can tell.
       const start = Math.max(0.1, perMs * 1000, running / 2);

@@ -116,6 +116,29 @@ describe('a limiter', () => {
     expect(cold.limit).toBe(limit);
   });
 
+  test('a slow server with few places is used, also where it names a time to come back, as if it had a quota', async () => {
+    const [places, callMs, spanMs] = [8, 15_000, 600_000];
+    const limiter = limiterOf();
+    let [running, served, refused] = [0, 0, 0];
+    const work = async () => {
+      for (;;) {
+        const grant = await limiter.acquire(1, 1_000_000 + spanMs);
+        if (grant === undefined) return;
+        const hasPlace = running < places;
+        running += Number(hasPlace);
+        await clock.sleep(hasPlace ? callMs : 5);
+        running -= Number(hasPlace);
+        if (hasPlace) served += 1;
+        else refused += 1;
+        limiter.done(grant, hasPlace ? { how: 'good' } : { how: 'refused', retryAfterMs: 2_000 });
+      }
+    };
+    for (let i = 0; i < 50; i++) void work();
+    for (let passed = 0; passed < spanMs; passed += 100) await clock.advance(100);
+    expect(served).toBeGreaterThan((0.85 * places * spanMs) / callMs);
+    expect(refused).toBeLessThan(0.1 * served);
+  });
+
   test('starts nothing before a Retry-After has passed, and obeys none for longer than ten minutes', async () => {
     const limiter = limiterOf();
     const [first] = await ask(limiter, 1);
