@@ -9,6 +9,7 @@ const readMs: DurationMs = 1_000;
 
 const ceilingPauseMs: DurationMs = 60_000;
 const doubtPauseMs: DurationMs = 30_000;
+const servedPauseMs: DurationMs = 15_000;
 /**
  * So long after it was served again a backend is told to be ramping: calls begin with one at once and double from round
  * to round; eight rounds lead to the most at once, and a call seldom takes more than some seconds.
@@ -26,6 +27,7 @@ export class BreakerExchange {
   readonly #taken = new Map<string, EpochMs>();
   readonly #ceilings = new Map<Lane, { ceiling: number; at: EpochMs }>();
   readonly #doubts = new Map<Lane, EpochMs>();
+  readonly #served = new Map<Lane, EpochMs>();
   readonly #rampsUntil = new Map<Lane, EpochMs>();
   /** A change that was taken over is not told again. */
   #isAdopting = false;
@@ -77,6 +79,7 @@ export class BreakerExchange {
       reason: state.kind === 'open' ? state.reason.slice(0, 200) : '',
       ...(ceiling !== undefined && { concurrency: Math.floor(ceiling) }),
       ...(lane.suspicion.isDoubted(now) && { doubtedUntil: Math.round(lane.suspicion.doubtedUntil) }),
+      ...(lane.serves && { serves: lane.serves }),
       at: now,
     };
     this.#taken.set(nameOf(note), now);
@@ -100,6 +103,15 @@ export class BreakerExchange {
     const state = lane.breaker.at(now);
     if (state.kind === 'halfOpen' || now - (this.#doubts.get(lane) ?? Number.NEGATIVE_INFINITY) < doubtPauseMs) return;
     this.#doubts.set(lane, now);
+    this.#write(lane, state);
+  }
+
+  /** Tells that a backend which refuses calls for now serves others, at most four times a minute. */
+  tellServed(lane: Lane): void {
+    const now = this.#clock.now();
+    const state = lane.breaker.at(now);
+    if (state.kind !== 'closed' || now - (this.#served.get(lane) ?? Number.NEGATIVE_INFINITY) < servedPauseMs) return;
+    this.#served.set(lane, now);
     this.#write(lane, state);
   }
 

@@ -124,6 +124,8 @@ export interface BreakerNote {
   concurrency?: number;
   /** Until then no refusal of a line is believed (`Suspicion`); absent: none was contradicted of late. */
   doubtedUntil?: EpochMs;
+  /** While it refuses calls for now: what lines ask for it by, and when one was served. Absent: it refused none of late. */
+  serves?: { aliases: string[]; at: EpochMs };
   /** When this was written. */
   at: EpochMs;
 }

@@ -61,6 +61,7 @@ class Engine implements BatchingCore {
     if (route === undefined)
       return job.lines.map((line) => retryRow(line, 'backend', `no backend serves ${job.model}`, false));
     const lane = this.#lane(route, job.endpoint);
+    lane.aliases.add(job.model);
     const run = {
       ends: new Array<End | undefined>(job.lines.length).fill(undefined),
       isOver: false,
@@ -117,6 +118,7 @@ class Engine implements BatchingCore {
         this.#exchange?.tell(changed, state);
       },
       refusalContradicted: (doubted) => this.#exchange?.tellDoubt(doubted),
+      servedUnderThrottle: (serving) => this.#exchange?.tellServed(serving),
     });
     this.#exchange?.warm(lane);
     this.#lanes.set(name, lane);

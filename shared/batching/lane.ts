@@ -29,6 +29,8 @@ export interface LaneOptions {
   breakerChanged(lane: Lane, state: BreakerState): void;
   /** Told when a line was refused and then served. */
   refusalContradicted(lane: Lane): void;
+  /** Told when a call was served, while others are refused for now. */
+  servedUnderThrottle(lane: Lane): void;
 }
 
 /** A call that nobody made, since nobody would have answered. */
@@ -37,6 +39,9 @@ interface Unmade {
   cause: BreakerCause;
   reason: string;
 }
+
+/** A refusal for now says so long that there are fewer places than calls. */
+const throttleHoldsMs: DurationMs = 5 * 60_000;
 
 /** How long a call takes: about, and in all but a few of a thousand. */
 export interface Takes {
@@ -79,6 +84,10 @@ export class Lane {
   readonly suspicion = new Suspicion();
   readonly #refused = new RefusedLately(refusals.needed + canariesNeeded);
   readonly tokens: TokenEstimator;
+  /** What lines ask for it by. */
+  readonly aliases = new Set<string>();
+  #throttledAt = Number.NEGATIVE_INFINITY;
+  #servedAt = Number.NEGATIVE_INFINITY;
   /** What calls of a single request take. */
   readonly #alone = new CostModel();
   /** Tokens of an answer of late. */
@@ -101,6 +110,13 @@ export class Lane {
       if (before.kind !== 'closed' && after.kind === 'closed') this.limiter.ramp();
       options.breakerChanged(this, after);
     });
+  }
+
+  /** As `BreakerNote` has it. */
+  get serves(): { aliases: string[]; at: EpochMs } | undefined {
+    if (this.#servedAt - this.#throttledAt > throttleHoldsMs) return undefined;
+    if (!Number.isFinite(this.#servedAt)) return undefined;
+    return { aliases: [...this.aliases].slice(0, 20), at: Math.round(this.#servedAt) };
   }
 
   /** Calls `look` whenever a call has ended. */
@@ -276,7 +292,11 @@ export class Lane {
       return reply;
     } finally {
       const tookMs = this.#options.clock.now() - grant.startedAt;
-      if (reply !== undefined && this.#isGood(reply)) turn?.served?.(tookMs);
+      if (reply !== undefined && this.#isGood(reply)) {
+        turn?.served?.(tookMs);
+        this.#servedAt = this.#options.clock.now();
+        if (this.#servedAt - this.#throttledAt <= throttleHoldsMs) this.#options.servedUnderThrottle(this);
+      } else if (reply !== undefined && isThrottle(reply)) this.#throttledAt = this.#options.clock.now();
       if (reply !== undefined && sortFault(reply) === 'line') {
         this.#refused.callMs = tookMs;
         turn?.refused?.();

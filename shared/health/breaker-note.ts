@@ -15,5 +15,6 @@ export const breakerNoteSchema = z.object({
   reason: z.string().max(200),
   concurrency: z.int().min(1).max(100_000).optional(),
   doubtedUntil: at.optional(),
+  serves: z.object({ aliases: z.array(z.string().max(256)).max(20), at }).optional(),
   at,
 });

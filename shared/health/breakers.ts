@@ -29,8 +29,8 @@ const openKeptMs: DurationMs = 60 * 60_000;
 
 /**
  * Where the workers of a site tell each other which backends answer, and hear it of the other sites: one small object in
- * the site's own `state`, written when a breaker opens or closes, and when a refusal turns out not to be believed; its
- * monitor carries it over in its observation.
+ * the site's own `state`, written when a breaker opens or closes, when a refusal turns out not to be believed, and while a
+ * backend serves some calls and has no place for others; its monitor carries it over in its observation.
  *
  * Both are hints. What is lost or late costs some calls that fail; nothing waits for it, and neither method rejects.
  */
@@ -120,7 +120,8 @@ export function withNote(known: readonly BreakerNote[], note: BreakerNote): Brea
   const since = before?.state === 'open' && note.state === 'open' ? Math.min(before.since, note.since) : note.since;
   // Refused and then served in one process is known to all that come after it.
   const doubtedUntil = Math.max(doubtOf(note), before === undefined ? 0 : doubtOf(before));
-  const whole = { ...note, since, ...(doubtedUntil > note.at && { doubtedUntil }) };
+  const serves = note.serves ?? before?.serves;
+  const whole = { ...note, since, ...(doubtedUntil > note.at && { doubtedUntil }), ...(serves && { serves }) };
   return [whole, ...known.filter((one) => !isSame(one))].slice(0, notesMax);
 }
 

@@ -1,6 +1,7 @@
+import type { BreakerNote } from '../batching/breaker.ts';
 import type { Core } from '../core.ts';
 import type { SiteId } from '../ports/site.ts';
-import type { DurationMs } from '../units.ts';
+import type { DurationMs, EpochMs } from '../units.ts';
 import type { ObserveCore, ObserveDeps, ObserveMemory } from './observe.ts';
 import { lookMs, probeModel } from './probe.ts';
 import { unplanned } from './progress.ts';
@@ -90,7 +91,8 @@ export async function lookAtModels(
       else memory.modelLooks.delete(alias);
       // Nobody here wants it, and nothing here serves it.
       const isForeign = reading?.code === 'unserved' && !waiting.has(alias);
-      if (reading !== undefined && !isForeign) memory.modelReadings.push(reading);
+      if (reading !== undefined && !isForeign)
+        memory.modelReadings.push(heldAgainst(reading, memory, core.clock.now()));
     });
     const look = { at: now, ended };
     memory.modelLooks.set(alias, [...earlier, look]);
@@ -104,6 +106,20 @@ export async function lookAtModels(
   for (const reading of readings)
     if (reading.at >= (memory.models.get(reading.subject!)?.at ?? 0)) memory.models.set(reading.subject!, reading);
   return readings;
+}
+
+/** A model whose calls take long serves one now and then. */
+const servedHoldsMs: DurationMs = 90_000;
+
+/**
+ * A look that was refused for now, since our own lines have every place, is no sign of illness: a line was served of late.
+ */
+function heldAgainst(reading: Reading, { breakers }: ObserveMemory, now: EpochMs): Reading {
+  const isServed = ({ site, serves }: BreakerNote) =>
+    site === reading.site && serves?.aliases.includes(reading.subject!) && now - serves.at <= servedHoldsMs;
+  if (reading.code !== 'throttled' || !breakers.some(isServed)) return reading;
+  const { code: _, ...rest } = reading;
+  return { ...rest, outcome: 'ok' };
 }
 
 /** Waits for `task`, and no longer than `ms`; what it throws is its own business. */

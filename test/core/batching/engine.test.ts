@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { ManualClock } from '../../../local/in-memory/clock.ts';
 import { type ModelServer, startModelServer } from '../../../local/model-server/index.ts';
+import type { BreakerNote } from '../../../shared/batching/breaker.ts';
 import type { BatchingCore, LineRequest } from '../../../shared/batching/core.ts';
 import { createBatchingCore } from '../../../shared/batching/engine.ts';
 import type { Backend, BackendReply } from '../../../shared/inference/backend.ts';
@@ -280,6 +281,55 @@ test('lines that are refused come to their end where there is room for one call,
   expect(ended).toBe(lines);
   // Each four times, with canaries in the middle, and few for nothing.
   expect(calls).toBeLessThan(2 * (4 + 3) * lines);
+});
+
+test('while a backend refuses some calls, workers tell that it serves others: by what lines ask for, four times a minute at most', async () => {
+  const clock = new ManualClock();
+  const notes: BreakerNote[] = [];
+  let running = 0;
+  let isFull = false;
+  const backend: Backend = {
+    name: 'two places',
+    async call(): Promise<BackendReply> {
+      if (isFull && running >= 2) return { kind: 'answered', status: 429, body: {} };
+      running += 1;
+      await clock.sleep(2_000);
+      running -= 1;
+      return { kind: 'answered', status: 200, body: { choices: [{}] } };
+    },
+  };
+  const core = createBatchingCore({
+    site: 'azure',
+    cloud: 'azure',
+    route: () => ({ backend, model: 'm-1' }),
+    clock,
+    random: seeded(1),
+    ids: { uuid: () => '0'.repeat(32) },
+    log: silentLog,
+    breakers: { read: async () => [], write: async (note) => void notes.push(note) },
+  });
+  const run = async (lines: number) => {
+    let isDone = false;
+    const all = Array.from({ length: lines }, (_, i) => chat(i));
+    const deadline = clock.now() + 240_000;
+    void core.run({ endpoint: '/v1/chat/completions', model: 'm', lines: all, deadline }).then(() => {
+      isDone = true;
+    });
+    for (let passed = 0; passed < 240_000 && !isDone; passed += 500) {
+      await clock.advance(500);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const served = () => notes.filter(({ serves }) => serves !== undefined);
+  await run(40);
+  expect(served()).toEqual([]);
+  isFull = true;
+  const from = clock.now();
+  await run(60);
+  const minutes = (clock.now() - from) / 60_000;
+  expect(served().length).toBeGreaterThan(0);
+  expect(served().length).toBeLessThanOrEqual(4 * minutes + 2);
+  expect(served().at(-1)).toMatchObject({ site: 'azure', model: 'm-1', state: 'closed', serves: { aliases: ['m'] } });
 });
 
 describe('the end of a run', () => {

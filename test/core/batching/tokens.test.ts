@@ -164,6 +164,7 @@ test.each([
     ...options,
     breakerChanged: () => {},
     refusalContradicted: () => {},
+    servedUnderThrottle: () => {},
   });
   const text = passages.Chinese!;
   expect(Math.abs(lane.tokens.estimate(unitsOf(text)) / count(text) - 1)).toBeLessThan(0.1);

@@ -272,6 +272,43 @@ describe('two monitors', () => {
   });
 
   test.each([
+    ['of late: our own calls have every place', 30_000, 'healthy'],
+    ['long ago', 5 * minute, 'degraded'],
+  ])(
+    'a look at a model is refused, and workers say that it served them %s: %j ago it is %s',
+    async (_, agoMs, health) => {
+      const watched = await new Watched().begin();
+      const { world } = watched;
+      await watched.run(5 * minute);
+      watched.broken.models.set('aws m', 'throttled');
+      world.answer = async ({ line, customId }) => {
+        return { outcome: 'retry', line, customId, cause: 'backend', reason: '429', counts: false };
+      };
+      await world.accept({ home: 'aws', lines: 10 });
+      const board = breakerBoard(world.core('aws'));
+      let worst = 'healthy';
+      for (let minutes = 0; minutes < 5; minutes++) {
+        const now = world.clock.now();
+        const note = {
+          site: 'aws',
+          backend: 'b',
+          model: 'm-1',
+          state: 'closed',
+          cause: 'backend',
+          reason: '',
+        } as const;
+        const serves = { aliases: ['m'], at: now - agoMs };
+        await world.settled(board.write({ ...note, since: now, until: now, serves, at: now }));
+        await watched.run(minute / 2, () => {
+          if (watched.verdict('aws', 'aws')?.health === 'degraded') worst = 'degraded';
+          return false;
+        });
+      }
+      expect(worst).toBe(health);
+    },
+  );
+
+  test.each([
     ['answers there', [], 'change'],
     ['is away there, too', ['azure m'], 'none'],
   ] as const)(
