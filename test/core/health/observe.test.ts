@@ -274,6 +274,7 @@ describe('two monitors', () => {
   test.each([
     ['of late: our own calls have every place', 30_000, 'healthy'],
     ['long ago', 5 * minute, 'degraded'],
+    ['tomorrow: their clock is wrong', -24 * 60 * minute, 'degraded'],
   ])(
     'a look at a model is refused, and workers say that it served them %s: %j ago it is %s',
     async (_, agoMs, health) => {
