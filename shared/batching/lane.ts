@@ -43,6 +43,18 @@ interface Unmade {
 /** A refusal for now says so long that there are fewer places than calls. */
 const throttleHoldsMs: DurationMs = 5 * 60_000;
 
+/** What a lane is told of a call beyond its place in the queue. */
+interface Asking extends Turn {
+  /** A first call that has not started by then is of no use any more; default: its deadline. */
+  beginBy?: EpochMs | undefined;
+  /** Called when a first call was refused, before anybody else has its place. */
+  refused?: () => void;
+  /** When the last call may start that is not cut off, its answer paid for and lost, as known now; default: its deadline. */
+  startBy?: () => EpochMs;
+  /** Called when a call was served, with what it took without the wait before it. */
+  served?: (tookMs: DurationMs) => void;
+}
+
 /** How long a call takes: about, and in all but a few of a thousand. */
 export interface Takes {
   expectedMs: DurationMs;
@@ -158,7 +170,7 @@ export class Lane {
     body: JsonObject,
     inputTokens: number,
     deadline: EpochMs,
-    turn: Turn,
+    turn: Asking,
   ): Promise<End> {
     const { clock } = this.#options;
     for (let asked = 1; asked < refusals.needed; asked++) {
@@ -182,7 +194,7 @@ export class Lane {
   }
 
   /** One request, tried until it is answered, refused, or there is no point any more. */
-  async end(body: JsonObject, inputTokens: number, deadline: EpochMs, turn?: Turn): Promise<End> {
+  async end(body: JsonObject, inputTokens: number, deadline: EpochMs, turn?: Asking): Promise<End> {
     return this.#endOf(await this.#call(body, inputTokens, deadline, turn));
   }
 
@@ -226,7 +238,7 @@ export class Lane {
     body: JsonObject,
     inputTokens: number,
     deadline: EpochMs,
-    turn?: Turn,
+    turn?: Asking,
   ): Promise<BackendReply | Unmade | 'deadline'> {
     const { clock, random, triesMax } = this.#options;
     const startBy = () => Math.min(deadline - startReserveMs, turn?.startBy?.() ?? deadline);
@@ -280,7 +292,7 @@ export class Lane {
     return this.breaker.at(now).kind === 'closed' || this.breaker.takeProbe(now);
   }
 
-  async #exchange(body: JsonObject, deadline: EpochMs, grant: Grant, turn?: Turn): Promise<BackendReply> {
+  async #exchange(body: JsonObject, deadline: EpochMs, grant: Grant, turn?: Asking): Promise<BackendReply> {
     let ended = () => {};
     if (this.breaker.at(this.#options.clock.now()).kind === 'halfOpen')
       this.#probe = new Promise((resolve) => {

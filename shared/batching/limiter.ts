@@ -53,14 +53,6 @@ export interface Turn {
   expectedMs?: DurationMs | undefined;
   /** Calls that were made already to find out the same; default 0. What was begun goes before what was not. */
   asked?: number;
-  /** A first call that has not started by then is of no use any more; default: its deadline. */
-  beginBy?: EpochMs | undefined;
-  /** Called when a first call was refused, before anybody else has its place. */
-  refused?: () => void;
-  /** When the last call may start that is not cut off, its answer paid for and lost, as known now; default: its deadline. */
-  startBy?: () => EpochMs;
-  /** Called when a call was served, with what it took without the wait before it. */
-  served?: (tookMs: DurationMs) => void;
 }
 
 interface Waiting {
