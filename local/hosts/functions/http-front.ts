@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import {
-  Agent,
   createServer,
   request as httpRequest,
   type IncomingHttpHeaders,
@@ -45,22 +44,19 @@ export interface HttpFrontOptions {
  * same way.
  */
 export function createHttpFront(options: HttpFrontOptions): Server {
-  const agent = new Agent({ keepAlive: true });
   const server = createServer({ requestTimeout: 0 }, (request, response) => {
     const path = (request.url ?? '/').split('?')[0]!;
     for (const route of options.routes) {
       const parameters = route.match(request.method ?? 'GET', path);
-      if (parameters) return serve(options, agent, route, parameters, request, response);
+      if (parameters) return serve(options, route, parameters, request, response);
     }
     answer(request, response, 404);
   });
-  server.on('close', () => agent.destroy());
   return server;
 }
 
 function serve(
   options: HttpFrontOptions,
-  agent: Agent,
   route: HttpRoute,
   parameters: Record<string, string>,
   request: IncomingMessage,
@@ -77,7 +73,8 @@ function serve(
   const forwarded = httpRequest(new URL(request.url ?? '/', workerUri), {
     method: request.method,
     headers: forwardedHeaders(request, invocationId),
-    agent,
+    // A kept connection may be closed by the other end, for idleness, in the moment it is used again.
+    agent: false,
   });
   /** Ends what is not answered yet with a status, what is half answered with a broken connection. */
   const fail = (status: number) => {
@@ -96,8 +93,10 @@ function serve(
     response.writeHead(reply.statusCode ?? 502, headers);
     pipeline(reply, response, () => {});
   });
-  forwarded.once('error', () => {
-    if (!response.headersSent && !response.destroyed) fail(500);
+  forwarded.once('error', (error) => {
+    if (response.headersSent || response.destroyed) return;
+    log.warn('request.unanswered', { function: route.registered.metadata.name, error: errorText(error) });
+    fail(500);
   });
   // No `pipeline`: it would end the client's connection before the client has read why.
   request.pipe(bounded(bytesMax, () => fail(413))).pipe(forwarded);
