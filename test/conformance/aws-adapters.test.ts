@@ -14,6 +14,9 @@ let server: Server;
 let site: AwsSite;
 let answers: Answer[] = [];
 let asked: string[] = [];
+/** A site whose every call may take so long: more than a busy machine takes, but where a test waits for the end of it. */
+let connect: (requestMs: number) => AwsSite;
+const shortMs = 400;
 
 beforeEach(async () => {
   answers = [];
@@ -25,19 +28,21 @@ beforeEach(async () => {
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  site = connectAwsSite({
-    id: 'aws',
-    region: 'us-east-1',
-    endpoint,
-    credentials: { accessKeyId: 'local', secretAccessKey: 'local' },
-    journalBucket: 'journal',
-    stateBucket: 'state',
-    intakeQueueUrl: `${endpoint}/0/q`,
-    workQueueUrl: `${endpoint}/0/q`,
-    intakeDlqUrl: `${endpoint}/0/d`,
-    workDlqUrl: `${endpoint}/0/d`,
-    timeouts: { connectMs: 1000, requestMs: 400 },
-  });
+  connect = (requestMs) =>
+    connectAwsSite({
+      id: 'aws',
+      region: 'us-east-1',
+      endpoint,
+      credentials: { accessKeyId: 'local', secretAccessKey: 'local' },
+      journalBucket: 'journal',
+      stateBucket: 'state',
+      intakeQueueUrl: `${endpoint}/0/q`,
+      workQueueUrl: `${endpoint}/0/q`,
+      intakeDlqUrl: `${endpoint}/0/d`,
+      workDlqUrl: `${endpoint}/0/d`,
+      timeouts: { connectMs: 10_000, requestMs },
+    });
+  site = connect(10_000);
 });
 afterEach(async () => {
   await site.close();
@@ -123,12 +128,16 @@ describe('s3Store', () => {
   });
 
   test('a service that accepts and never answers ends a read as unavailable and a write as unknown', async () => {
+    await site.close();
+    site = connect(shortMs);
     answers = [silence];
     expect(await rejectionOf(site.state.head('k'))).toMatchObject({ name: 'SiteUnavailableError' });
     expect(await rejectionOf(site.state.putIfAbsent('k', utf8('x')))).toMatchObject({ name: 'OutcomeUnknownError' });
   });
 
   test('a body that stops in the middle ends as unavailable', async () => {
+    await site.close();
+    site = connect(shortMs);
     answers = [
       (_, response) => {
         response.writeHead(200, { etag: '"e"', 'content-length': '100' }).write('some');

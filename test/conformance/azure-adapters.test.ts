@@ -33,6 +33,9 @@ describe('blobStore', () => {
   let site: AzureSite;
   let answers: Answer[] = [];
   let asked: string[] = [];
+  /** A site whose every call may take so long: more than a busy machine takes, but where a test waits for the end of it. */
+  let connect: (requestMs: number) => AzureSite;
+  const shortMs = 400;
 
   beforeEach(async () => {
     answers = [];
@@ -44,12 +47,14 @@ describe('blobStore', () => {
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const blobEndpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}/account`;
-    site = connectAzureSite({
-      ...base,
-      blobEndpoint,
-      storageConnectionString: `DefaultEndpointsProtocol=http;AccountName=account;AccountKey=a2V5;BlobEndpoint=${blobEndpoint}`,
-      timeouts: { connectMs: 1000, requestMs: 400 },
-    });
+    connect = (requestMs) =>
+      connectAzureSite({
+        ...base,
+        blobEndpoint,
+        storageConnectionString: `DefaultEndpointsProtocol=http;AccountName=account;AccountKey=a2V5;BlobEndpoint=${blobEndpoint}`,
+        timeouts: { connectMs: 10_000, requestMs },
+      });
+    site = connect(10_000);
   });
   afterEach(async () => {
     await site.close();
@@ -146,6 +151,8 @@ describe('blobStore', () => {
   });
 
   test('a service that accepts and never answers ends a read as unavailable and a write as unknown', async () => {
+    await site.close();
+    site = connect(shortMs);
     answers = [silence];
     expect(await rejectionOf(site.state.get('k'))).toMatchObject({ name: 'SiteUnavailableError', code: 'timeout' });
     expect(asked).toHaveLength(1);
@@ -153,6 +160,8 @@ describe('blobStore', () => {
   });
 
   test('a body that stalls in its middle ends as unavailable, however often it is asked for', async () => {
+    await site.close();
+    site = connect(shortMs);
     answers = [
       (_, response) => {
         response.writeHead(200, { etag: '"0x1"', 'content-length': '10' }).write('half');
