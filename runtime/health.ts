@@ -82,7 +82,7 @@ export function freshGet(url: string, signal: AbortSignal): Promise<number> {
   });
 }
 
-/** One token, or one short text to embed; any answer that says that it was served is well. */
+/** One word, or one short text to embed; any answer that says that it was served is well. */
 async function askModel(
   served: ServedModel | undefined,
   site: SiteId,

@@ -17,7 +17,7 @@ export interface ApiOptions {
   cors: { origins: readonly string[] };
   /** Shown by `/ops/v1/health`. */
   version: string;
-  /** Asks the own site's backend of an alias for one token; `undefined` where it serves none. Absent: nobody can. */
+  /** Asks the own site's backend of an alias for one word; `undefined` where it serves none. Absent: nobody can. */
   checkModel?: (alias: string, endpoint: Endpoint | undefined) => Promise<ModelCheck | undefined>;
 }
 

@@ -1,5 +1,6 @@
 import { modelOf, shapeFault, usageOf } from '../inference/answer.ts';
 import type { BackendReply } from '../inference/backend.ts';
+import { smallestRequest } from '../inference/smallest.ts';
 import { isThrottle, sortFault } from '../inference/sort-fault.ts';
 import type { Endpoint } from '../journal/facts.ts';
 import type { JsonObject } from '../journal/json.ts';
@@ -27,7 +28,7 @@ export interface LaneOptions {
   limiter?: LimiterOptions;
   /** Told when the breaker opens or closes. */
   breakerChanged(lane: Lane, state: BreakerState): void;
-  /** Told when a line was refused and then served. */
+  /** Told when a refusal turned out to be about no line: it was refused and then served, or a canary was refused. */
   refusalContradicted(lane: Lane): void;
   /** Told when a call was served, while others are refused for now. */
   servedUnderThrottle(lane: Lane): void;
@@ -78,12 +79,13 @@ const patienceMs: DurationMs = 15_000;
 /**
  * A line is refused only if it was refused so often in a row, and so many canaries in a row were served in the middle of
  * that. One of each does not tell a bad line from a backend that refuses four calls of ten: one line in ten would have
- * been failed. Refusals on one side of the canaries only do not tell it from a backend that has refused everything since
- * a second ago, or until then: every line of a small chunk would have been failed (I10).
- * A bad line is seldom, and a refusal costs nothing.
+ * been failed; at the worst share of refusals it is one in four thousand now (0.5¹²), where nothing else is asked.
+ * Refusals on one side of the canaries only do not tell it from a backend that has refused everything since a second ago,
+ * or until then: every line of a small chunk would have been failed (I10).
+ * A bad line is seldom, a refusal costs nothing, and a canary next to nothing.
  */
-const refusals = { beforeCanaries: 2, needed: 4 };
-const canariesNeeded = 3;
+const refusals = { beforeCanaries: 3, needed: 6 };
+const canariesNeeded = 6;
 /** What canaries say holds this long, where no line is ended by it. */
 const canaryHoldsMs: DurationMs = 10_000;
 
@@ -183,8 +185,7 @@ export class Lane {
       }
       const again = await this.end(body, inputTokens, deadline, { ...turn, asked });
       if (again.kind === 'answered') {
-        this.suspicion.noteContradiction(clock.now());
-        this.#options.refusalContradicted(this);
+        this.#noteContradiction();
         this.#refused.forget(body);
       }
       if (again.kind !== 'refused') return again;
@@ -198,7 +199,7 @@ export class Lane {
     return this.#endOf(await this.#call(body, inputTokens, deadline, turn));
   }
 
-  /** True while a refusal was contradicted of late: some line was served when it was asked for again. */
+  /** True while a refusal was contradicted of late: some line was served when it was asked again, or a canary refused. */
   get isDoubted(): boolean {
     return this.suspicion.isDoubted(this.#options.clock.now());
   }
@@ -399,16 +400,24 @@ export class Lane {
 
   async #askCanaries(deadline: EpochMs): Promise<boolean> {
     for (let served = 0; served < canariesNeeded; served++) {
-      const reply = await this.#call(canaryBody(this.endpoint), 10, deadline, { asked: refusals.needed + served });
+      const reply = await this.#call(smallestRequest[this.endpoint], 10, deadline, { asked: refusals.needed + served });
       const isServed =
         reply !== 'deadline' &&
         reply.kind === 'answered' &&
         this.#isGood(reply) &&
         shapeFault(this.endpoint, reply.body) === undefined &&
         (this.endpoint !== '/v1/embeddings' || unpackEmbeddings(reply.body, [[0]], [canarySize]) !== undefined);
-      if (!isServed) return false;
+      if (isServed) continue;
+      if (reply !== 'deadline' && reply.kind === 'answered' && sortFault(reply) === 'line') this.#noteContradiction();
+      return false;
     }
     return true;
+  }
+
+  /** What was refused cannot have been at fault: no refusal of this model is believed for a while. */
+  #noteContradiction(): void {
+    this.suspicion.noteContradiction(this.#options.clock.now());
+    this.#options.refusalContradicted(this);
   }
 
   /** What `task` gives, or `undefined` where that takes longer. */
@@ -429,9 +438,3 @@ export class Lane {
 }
 
 const canarySize = { items: 1, tokens: 1 };
-
-function canaryBody(endpoint: Endpoint): JsonObject {
-  if (endpoint === '/v1/embeddings') return { input: 'canary' };
-  if (endpoint === '/v1/responses') return { input: 'Say yes.', max_output_tokens: 16 };
-  return { messages: [{ role: 'user', content: 'Say yes.' }], max_tokens: 1 };
-}

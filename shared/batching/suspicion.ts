@@ -5,8 +5,8 @@ const doubtMs = 5 * 60_000;
 
 /**
  * Whether refusals (400, 413, 422) of one model are to be believed. Providers have reported their own outages as client
- * errors for hours, and what is failed on such a word is lost for its owner (I10). The sign that is remembered: a line
- * was refused and then served.
+ * errors for hours, and what is failed on such a word is lost for its owner (I10). The signs that are remembered:
+ * a line was refused and then served, or a request was refused that cannot be at fault.
  * @source FAULTS.md, scenario azure-openai-2026-03-09-http400
  */
 export class Suspicion {
@@ -17,7 +17,7 @@ export class Suspicion {
     return this.#doubtedUntil;
   }
 
-  /** The same request was refused and then served: the refusal was never about the line. */
+  /** The same request was refused and then served, or a canary was refused: it was never about the line. */
   noteContradiction(now: EpochMs): void {
     this.doubtUntil(now + doubtMs, now);
   }

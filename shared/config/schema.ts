@@ -95,7 +95,7 @@ export function configSchema(env: Environment) {
       references: z.array(url).default([...neutralPlaces]),
       /** Whether end-to-end canaries are run. */
       canaries: z.boolean().default(true),
-      /** What they ask for. `null`: a chat of one token with the first alias that every cloud serves. */
+      /** What they ask for. `null`: a chat of one word with the first alias that every cloud serves. */
       canary: section({ model: text, endpoint: z.enum(endpoints).default('/v1/chat/completions') })
         .nullable()
         .default(null),

@@ -62,13 +62,14 @@ export async function submitBatch(
 }
 
 function lineOf({ endpoint, model }: CanaryJob, id: string): string {
-  const words = `Line ${id} of a drill speaks of harbours and of ships.`;
+  // No limit that a model may not know: `smallestRequest` says more.
+  const words = `Say yes to line ${id} of a drill.`;
   const content =
     endpoint === '/v1/embeddings'
       ? { input: words }
       : endpoint === '/v1/responses'
         ? { input: words, max_output_tokens: 16 }
-        : { messages: [{ role: 'user', content: words }], max_tokens: 16 };
+        : { messages: [{ role: 'user', content: words }] };
   return `${canonicalJson({ custom_id: id, method: 'POST', url: endpoint, body: { model, ...content } })}\n`;
 }
 

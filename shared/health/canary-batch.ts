@@ -1,4 +1,5 @@
 import type { Core } from '../core.ts';
+import { smallestRequest } from '../inference/smallest.ts';
 import {
   type Acceptance,
   type Endpoint,
@@ -62,13 +63,8 @@ export async function acceptCanary(
   { endpoint, model }: CanaryJob,
   isInputThere: boolean,
 ): Promise<void> {
-  const content =
-    endpoint === '/v1/embeddings'
-      ? { input: 'canary' }
-      : endpoint === '/v1/responses'
-        ? { input: 'canary', max_output_tokens: 16 }
-        : { messages: [{ role: 'user', content: 'canary' }], max_tokens: 1 };
-  const line = { custom_id: 'canary', method: 'POST', url: endpoint, body: { model, ...content } };
+  const body = { model, ...smallestRequest[endpoint] };
+  const line = { custom_id: 'canary', method: 'POST', url: endpoint, body };
   const input = Buffer.from(`${canonicalJson(line)}\n`);
   const hash = sha256(input);
   // Bound to its site, so its meta names the site, and under one key no two sites may hold different bytes (I5).

@@ -19,7 +19,7 @@ export interface Looks {
   observer: string;
   /** GET of the site's `/healthz`, over a fresh connection; absent, or `undefined` for a site: no look at its front door. */
   fetchHealth?: (site: SiteId, signal: AbortSignal) => Promise<void> | undefined;
-  /** A call of one token. Rejects with code `throttled` where the model is there and refuses for now. */
+  /** A call for one word. Rejects with code `throttled` where the model is there and refuses for now. */
   probeModel?: (site: SiteId, model: ModelLook, signal: AbortSignal) => Promise<void>;
   /** Names of neutral places, three or more. */
   references: readonly string[];

@@ -113,7 +113,7 @@ describe('over a real model server', () => {
     expect(kinds(rows)).toEqual(Array.from({ length: 16 }, (_, i) => (i === 11 ? 400 : 200)));
   });
 
-  test('one line that is refused is asked twice and then answered with the refusal', async () => {
+  test('one line that is refused is asked again and then answered with the refusal', async () => {
     const rows = await run('/v1/chat/completions', [chat(0), chat(1, 'bad [[status:400]] text.'), chat(2)]);
     expect(kinds(rows)).toEqual([200, 400, 200]);
   });
@@ -279,8 +279,43 @@ test('lines that are refused come to their end where there is room for one call,
     await new Promise((resolve) => setImmediate(resolve));
   }
   expect(ended).toBe(lines);
-  // Each four times, with canaries in the middle, and few for nothing.
-  expect(calls).toBeLessThan(2 * (4 + 3) * lines);
+  // Each six times, with canaries in the middle, and few for nothing.
+  expect(calls).toBeLessThan(2 * (6 + 6) * lines);
+});
+
+test('a canary that is refused proves that refusals are about no line: for five minutes none is believed, by nobody', async () => {
+  const clock = new ManualClock();
+  const notes: BreakerNote[] = [];
+  let isIll = true;
+  const backend: Backend = {
+    name: 'refuses',
+    call: async ({ body }): Promise<BackendReply> =>
+      isIll || JSON.stringify(body).includes('bad')
+        ? { kind: 'answered', status: 400, body: { error: { message: 'bad' } } }
+        : { kind: 'answered', status: 200, body: { choices: [{}] } },
+  };
+  const core = createBatchingCore({
+    site: 'azure',
+    cloud: 'azure',
+    route: () => ({ backend, model: 'm-1' }),
+    clock,
+    random: seeded(1),
+    ids: { uuid: () => '0'.repeat(32) },
+    log: silentLog,
+    breakers: { read: async () => [], write: async (note) => void notes.push(note) },
+  });
+  const run = async () => {
+    const job = { endpoint: '/v1/chat/completions', model: 'm', lines: [chat(0, 'bad')] } as const;
+    const [row] = await core.run({ ...job, deadline: clock.now() + 60_000 });
+    return kinds([row!])[0];
+  };
+  expect(await run()).toBe('retry');
+  expect(notes.at(-1)).toMatchObject({ state: 'closed', doubtedUntil: clock.now() + 300_000 });
+  isIll = false;
+  await clock.advance(299_000);
+  expect(await run()).toBe('retry');
+  await clock.advance(1_000);
+  expect(await run()).toBe(400);
 });
 
 test('while a backend refuses some calls, workers tell that it serves others: by what lines ask for, four times a minute at most', async () => {

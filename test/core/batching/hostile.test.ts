@@ -236,8 +236,8 @@ describe('a packed call', () => {
     const { ends, calls } = await runPlay('/v1/embeddings', plain(lines, [40]));
     for (const rows of ends)
       expect(rows.filter((row) => row.outcome === 'answered' && row.status === 200)).toHaveLength(63);
-    // Both runs at once: two poisoned lines among 128. Each is refused three times more, with canaries in the middle.
-    expect(calls).toBeLessThanOrEqual(2 * 2 * 7 + 2 * (3 + 3) + 3);
+    // Both runs at once: two poisoned lines among 128. Each is refused five times more, with canaries in the middle.
+    expect(calls).toBeLessThanOrEqual(2 * 2 * 7 + 2 * (5 + 6) + 6);
   });
 
   test('F14 that is refused whatever is in it is not halved down to every line: a canary says that it is no line’s fault', async () => {

@@ -76,7 +76,8 @@ describe('looks over the network', () => {
     const look = deps.probeModel!('aws', { alias: 'm', endpoint: '/v1/chat/completions' }, signal);
     if (code === undefined) await look;
     else await expect(look).rejects.toMatchObject({ code });
-    expect(JSON.parse(asked[0]!.body)).toMatchObject({ model: 'm', max_tokens: 1 });
+    // No limit of tokens: no name of one is known to all models.
+    expect(Object.keys(JSON.parse(asked[0]!.body)).sort()).toEqual(['messages', 'model']);
   });
 
   test('no canary is run where no alias is served by every cloud', () => {
