@@ -94,7 +94,7 @@ export async function probeSite(core: ProbeCore, site: Site, looks: Looks): Prom
 }
 
 /**
- * A one-token call of one model at one site. Models are slow by nature, so it has four times the time of other looks.
+ * A one-word call of one model at one site. Models are slow by nature, so it has four times the time of other looks.
  * Never rejects; `undefined` where the shell cannot call models.
  */
 export async function probeModel(
