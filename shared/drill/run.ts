@@ -67,6 +67,8 @@ export class DrillRun {
   #toldWhy = '';
   /** When the step began that was acted upon last. */
   #actedAt: EpochMs | undefined;
+  /** What was sent last to undo it. */
+  #undoing = '';
 
   constructor(core: TurnCore, deps: DrillDeps, turn: DrillTurn, drill: Drill, pages: readonly DrillPage[]) {
     const last = pages.at(-1);
@@ -198,7 +200,8 @@ export class DrillRun {
     const { clock } = this.#core;
     const { provider, name } = action;
     if (this.drill.holdfast.kind === 'tabletop') return this.#plan(action, sight);
-    // Long enough for the effect to be known before the lease ends. What waits and is tried again needs no page each time.
+    // Long enough for the effect to be known before the lease ends. What waits and is tried again needs no page each time:
+    // a drill that may not be undone before somebody unfreezes control wrote one every two seconds, for hours.
     const isNew = this.#actedAt !== this.state.stepAt;
     this.#actedAt = this.state.stepAt;
     if (isNew || this.#pages.isAging) await this.#write();
@@ -338,9 +341,11 @@ export class DrillRun {
   }
 
   async #undo(command: ControlCommand, why: string, { control }: Sight): Promise<void> {
-    await this.#write();
+    const operation = `undo ${control.epoch} ${JSON.stringify(command)}`;
+    const isNew = this.#undoing !== operation;
+    this.#undoing = operation;
+    if (isNew || this.#pages.isAging) await this.#write();
     try {
-      const operation = `undo ${control.epoch} ${JSON.stringify(command)}`;
       await this.#send(command, operation, `drill ${this.id} is undone: ${why}`, forcedToUndo);
       this.#say('undo', why);
     } catch (error) {

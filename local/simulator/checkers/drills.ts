@@ -23,6 +23,8 @@ const patienceMs = 3 * 60_000 + 4 * 60_000;
 /** A fault is ended by what injected it, at its time. */
 const faultGraceMs = 1_000;
 const lookEveryMs = 5_000;
+/** Each step writes a page or two, and a lease is renewed once or twice. */
+const pagesOfLeaseMax = 30;
 
 /** A drill as its facts tell it. */
 interface Told {
@@ -31,12 +33,17 @@ interface Told {
   /** When its runner was heard last, by the clock of the world. */
   heardAt: number;
   hasReport: boolean;
+  /** Keys of all its pages, wherever they are. */
+  pages: Set<string>;
+  /** How many there were when the lease began that is counted now. */
+  pagesBefore: number;
+  countedFrom: number;
 }
 
 /**
  * I11: nothing of a drill remains. No fault outlives its time; what a drill did to the control log is gone when its
  * report is written, and is taken back by others where its runner is not heard any more; drills run one at a time; and no
- * count of production knows of them (F49).
+ * count of production knows of them (F49). While it runs it writes no more pages than it has steps.
  */
 export function drillsLeaveNothing(world: World, history: ControlHistory, faults: ReadonlySet<DrillFault>): Judge {
   const { record, board } = world;
@@ -90,13 +97,15 @@ export function drillsLeaveNothing(world: World, history: ControlHistory, faults
           );
           if (returning !== undefined) record.violated('I11', `${turn.drill} began while ${returning} was returning`);
           const leaseMs = drillOf(turn)?.holdfast.lease ?? 0;
-          drills.set(turn.drill, { turn, leaseMs, heardAt: record.now, hasReport: false });
+          const none = { pages: new Set<string>(), pagesBefore: 0, countedFrom: record.now };
+          drills.set(turn.drill, { turn, leaseMs, heardAt: record.now, hasReport: false, ...none });
           record.reach(turn.actor === 'schedule' ? 'a drill was due' : 'a drill began');
         } else if (/^drills\/[^/]+\/pages\//.test(key)) {
           const parsed = factOf(drillPageSchema, bytes);
           const told = 'fact' in parsed ? drills.get(parsed.fact.drill) : undefined;
           if ('fault' in parsed || told === undefined) return;
           told.heardAt = record.now;
+          countPage(told, key);
           if (parsed.fact.report !== null && !told.hasReport) ended(told, parsed.fact);
         }
         const at = batchOfKey(key);
@@ -111,6 +120,17 @@ export function drillsLeaveNothing(world: World, history: ControlHistory, faults
       if (faults.size > 0) record.violated('I11', `${faults.size} faults of drills hold when all is over`);
     },
   };
+
+  function countPage(told: Told, key: string): void {
+    if (record.now - told.countedFrom > told.leaseMs) {
+      told.pagesBefore = told.pages.size;
+      told.countedFrom = record.now;
+    }
+    const known = told.pages.size;
+    told.pages.add(key);
+    if (told.pages.size > known && told.pages.size === told.pagesBefore + pagesOfLeaseMax + 1)
+      record.violated('I11', `${told.turn.drill} wrote more than ${pagesOfLeaseMax} pages in one lease`);
+  }
 
   function countsNothing(key: string, bytes: Uint8Array): void {
     const { backlog } = JSON.parse(Buffer.from(bytes).toString('utf8')) as Partial<Observation>;

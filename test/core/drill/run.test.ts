@@ -27,6 +27,13 @@ const sitesOf = async (drills: DrillWorld, self: Cloud = 'azure') => {
     moves: moves.length,
   };
 };
+const command = async (drills: DrillWorld, wanted: Parameters<typeof execute>[1]) =>
+  execute(drills.cores.aws, wanted, {
+    operationId: drills.cores.aws.ids.uuid(),
+    actor: 'operator:anna',
+    reason: 'we investigate',
+    observations: await readObservations(drills.cores.aws),
+  });
 const asBefore = { states: { aws: 'active 50', azure: 'active 50' }, moves: 0 };
 
 describe('a drill that runs to its end', () => {
@@ -343,6 +350,29 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     expect(await sitesOf(drills)).toEqual(asBefore);
   });
 
+  test('while control is frozen a drill waits with what it has to undo, and a lease has two or three pages', async () => {
+    const drills = await DrillWorld.start();
+    const frozenMs = 10 * 60_000;
+    const from = drills.now;
+    let state: 'running' | 'frozen' | 'thawed' = 'running';
+    const each = async (entries: DrillEntry[]) => {
+      if (state === 'running' && entries.some(({ text }) => text === 'take over')) {
+        state = 'frozen';
+        await command(drills, { kind: 'freeze' });
+      } else if (state === 'frozen' && drills.now - from > frozenMs) {
+        state = 'thawed';
+        await command(drills, { kind: 'unfreeze' });
+      }
+    };
+    const source = shadowSource({ lease: '2m' });
+    const report = await drills.run(source, { each });
+    expect(report.verdict.outcome).toBe('aborted');
+    expect(await sitesOf(drills)).toEqual(asBefore);
+    const pages = await Array.fromAsync(listAll(drills.world.aws.journal, `${drillPrefix('drill-1')}pages/`));
+    expect(pages.length).toBeGreaterThan(frozenMs / 120_000);
+    expect(pages.length).toBeLessThan(30);
+  });
+
   test('F48: a runner that was frozen for longer than its lease does nothing more', async () => {
     const drills = await DrillWorld.start();
     let frozenMs = 0;
@@ -589,14 +619,6 @@ describe('what keeps a drill from starting, and ends it', () => {
     expect(await refusals(drills)).toEqual(['not-frozen']);
     expect(await learnTurns(drills.cores.aws)).toEqual([]);
   });
-
-  const command = async (drills: DrillWorld, wanted: Parameters<typeof execute>[1]) =>
-    execute(drills.cores.aws, wanted, {
-      operationId: drills.cores.aws.ids.uuid(),
-      actor: 'operator:anna',
-      reason: 'we investigate',
-      observations: await readObservations(drills.cores.aws),
-    });
 
   test('a site on its way back: a drill would take its weight for the one to be left, and is refused', async () => {
     const drills = await DrillWorld.start();
