@@ -28,14 +28,18 @@ export interface CampaignReport {
 export interface CampaignOptions extends Omit<RunOptions, 'seed'> {
   first: number;
   seeds: number;
+  /** Told of each run at once: a failing one is shrunk after that. */
   onRun?: (report: RunReport, done: number) => void;
-  /** Looked at between runs. */
+  /** Looked at between runs, those that shrink a failing one as well. */
   signal?: AbortSignal;
   /** False: failing schedules are reported as they were drawn. Default true, and never of a chosen part of one. */
   shrinks?: boolean;
   /** Simulators among which the seeds are shared, each one at a time. Default: this process alone. */
-  simulators?: readonly ((run: RunOptions) => Promise<RunReport>)[];
+  simulators?: readonly Simulator[];
 }
+
+/** What runs one seed. */
+export type Simulator = (run: RunOptions) => Promise<RunReport>;
 
 /** Seeds one after the other, as many at once as there are simulators; a failing one is shrunk at once. */
 export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
@@ -57,19 +61,19 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     epochs: 0,
   };
   const hashes: string[] = [];
-  const note = async (i: number, run: RunOptions, report: RunReport) => {
+  const note = async (i: number, run: RunOptions, report: RunReport, simulateOne: Simulator) => {
     hashes[i] = report.hash;
     totals.seeds += 1;
     for (const [name, count] of Object.entries(report.totals))
       if (name in totals) totals[name as keyof CampaignTotals] += count;
     for (const [point, count] of Object.entries(report.reached)) reached[point] = (reached[point] ?? 0) + count;
-    if (report.violations.length > 0) {
-      totals.failed += 1;
-      const all = given.keep ?? report.schedule.map((_, at) => at);
-      const keep = shrinks && given.keep === undefined ? await smallest(run, report) : [...all];
-      failures.push({ report, keep });
-    }
+    if (report.violations.length > 0) totals.failed += 1;
     onRun?.(report, totals.seeds);
+    if (report.violations.length === 0) return;
+    const all = given.keep ?? report.schedule.map((_, at) => at);
+    const isShrunk = shrinks && given.keep === undefined;
+    const keep = isShrunk ? await smallest(run, report, simulateOne, signal) : [...all];
+    failures.push({ report, keep });
   };
   const numbers = Array.from({ length: seeds }, (_, i) => i).values();
   await Promise.all(
@@ -77,7 +81,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
       for (const i of numbers) {
         if (signal?.aborted) return;
         const run = { ...given, seed: String(first + i) };
-        await note(i, run, await simulateOne(run));
+        await note(i, run, await simulateOne(run), simulateOne);
       }
     }),
   );
@@ -87,10 +91,16 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
 }
 
 /** Positions of the disturbances that it takes to fail as `report` did. */
-export async function smallest(run: RunOptions, report: RunReport): Promise<number[]> {
+async function smallest(
+  run: RunOptions,
+  report: RunReport,
+  simulateOne: Simulator,
+  signal: AbortSignal | undefined,
+): Promise<number[]> {
   const all = drawRun(run).schedule.map((_, at) => at);
   const { keep } = await shrink(all, async (some) => {
-    const again = await simulate({ ...run, keep: some });
+    if (signal?.aborted) return undefined;
+    const again = await simulateOne({ ...run, keep: some });
     return breaksTheSame(report, again) ? again : undefined;
   });
   return keep;

@@ -37,3 +37,34 @@ test('what a run in another process throws is told, and the process goes on', as
     apart.end();
   }
 });
+
+test('a failing seed is told at once, and then shrunk by the process that ran it; an interrupt ends that too', async () => {
+  const report = await simulate({ seed: '1', knobs: { ...short, hours: 0.2, faults: 8 } });
+  const failing = { ...report, violations: [{ invariant: 'I1', sentence: 'lost', at: 0 }] } as typeof report;
+  const campaign = async (signal?: AbortController) => {
+    const events: string[] = [];
+    const { failures } = await runCampaign({
+      first: 1,
+      seeds: 1,
+      knobs: { ...short, hours: 0.2, faults: 8 },
+      onRun: () => {
+        events.push('told');
+        signal?.abort();
+      },
+      simulators: [
+        async ({ keep }) => {
+          events.push(keep === undefined ? 'run' : 'shrink');
+          return failing;
+        },
+      ],
+      ...(signal && { signal: signal.signal }),
+    });
+    return { events, keep: failures[0]!.keep };
+  };
+  const { events, keep } = await campaign();
+  expect(events.slice(0, 3)).toEqual(['run', 'told', 'shrink']);
+  expect(keep).toEqual([]);
+  const interrupted = await campaign(new AbortController());
+  expect(interrupted.events).toEqual(['run', 'told']);
+  expect(interrupted.keep).toHaveLength(report.schedule.length);
+});
