@@ -1,11 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
 import { TransientError } from '../../../shared/errors.ts';
+import { viewBatch } from '../../../shared/journal/batch.ts';
 import type { Pointer } from '../../../shared/journal/facts.ts';
 import { newFileId, outputKey, resultKey, resultsPrefix } from '../../../shared/journal/keys.ts';
 import { resultBytes } from '../../../shared/journal/results.ts';
 import type { Delivery, Settlement } from '../../../shared/ports/delivery.ts';
 import { listAll } from '../../../shared/ports/object-store.ts';
+import { dispatch } from '../../../shared/worker/dispatch.ts';
 import { publishBatch, work } from '../../../shared/worker/index.ts';
+import { splitRange } from '../../../shared/worker/split.ts';
 import { countUnread } from '../../../shared/worker/unread.ts';
 import { unknownVersionPauseMs } from '../../../shared/worker/work.ts';
 import { answered, deliveryOf, retried, seeded, World } from '../../support/world.ts';
@@ -154,6 +157,26 @@ describe('working', () => {
     expect(await idsOf(world, placed)).toEqual(ids(5).filter((id) => id !== `line-${poison}`));
     expect(world.asked.get(`line-${poison}`)).toBeLessThan(30);
     expect(world.aws.work.deadLetters).toEqual([]);
+  });
+
+  test('a range is halved once, however many copies of its pointer ask for that; and again when it was sent again', async () => {
+    const world = new World();
+    const placed = await world.accept({ lines: 4 });
+    await world.serve('aws', 'intake');
+    const core = world.core('aws');
+    const split = { v: 1, kind: 'split', ...placed, firstLine: 0, lines: 4, epoch: world.control.epoch } as const;
+    const waiting = async () => (await world.aws.work.depth()).visible;
+    expect(await waiting()).toBe(1);
+    for (let copy = 0; copy < 3; copy++) await splitRange(core, split);
+    expect(await waiting()).toBe(3);
+    for (let copy = 0; copy < 3; copy++) await splitRange(core, { ...split, lines: 2 });
+    await splitRange(core, split);
+    expect(await waiting()).toBe(5);
+    await world.clock.advance(1_000);
+    const view = (await viewBatch(core, placed.tenant, placed.batch))!;
+    await dispatch(core, view, view.plan!, { to: 'aws', reason: 'redrive', ranges: view.plan!.chunks, repeat: true });
+    await splitRange(core, split);
+    expect(await waiting()).toBe(8);
   });
 
   test('an input that no store gives for hours spends no attempt of its lines, whichever process asks for it', async () => {
