@@ -7,6 +7,7 @@ import { journalsConverge } from './convergence.ts';
 import { drillsLeaveNothing } from './drills.ts';
 import { factsNeverChange } from './facts.ts';
 import { onlyTheSickAreFailedOver } from './false-alarm.ts';
+import { halvingIsBounded } from './halving.ts';
 import { takeoverIsBounded } from './headroom.ts';
 import { hintsOutliveTheirBatches } from './hints.ts';
 import { inputsAreKept } from './journal.ts';
@@ -47,6 +48,7 @@ export function judgesOf(world: World, run: JudgedRun): { judges: Judge[]; histo
     laterVersionsAreKept(world, run.planted),
     journalsConverge(world),
     repetitionIsBounded(world, run.schedule, run.endOfFaults),
+    halvingIsBounded(world),
     witnessIsNotMissed(world, history, run.schedule),
     takeoverIsBounded(world),
     drillsLeaveNothing(world, history, run.drills.faults),
