@@ -65,10 +65,8 @@ export class DrillRun {
   readonly #watch: DrillWatch;
   readonly #pages: DrillPages;
   #toldWhy = '';
-  /** When the step began that was acted upon last. */
-  #actedAt: EpochMs | undefined;
-  /** What was sent last to undo it. */
-  #undoing = '';
+  /** What a page was written before, last. */
+  #writtenBefore = '';
 
   constructor(core: TurnCore, deps: DrillDeps, turn: DrillTurn, drill: Drill, pages: readonly DrillPage[]) {
     const last = pages.at(-1);
@@ -200,11 +198,8 @@ export class DrillRun {
     const { clock } = this.#core;
     const { provider, name } = action;
     if (this.drill.holdfast.kind === 'tabletop') return this.#plan(action, sight);
-    // Long enough for the effect to be known before the lease ends. What waits and is tried again needs no page each time:
-    // a drill that may not be undone before somebody unfreezes control wrote one every two seconds, for hours.
-    const isNew = this.#actedAt !== this.state.stepAt;
-    this.#actedAt = this.state.stepAt;
-    if (isNew || this.#pages.isAging) await this.#write();
+    // Long enough for the effect to be known before the lease ends.
+    await this.#writeBefore(`step ${this.state.stepAt}`);
     try {
       switch (provider.func) {
         case 'submit':
@@ -342,9 +337,7 @@ export class DrillRun {
 
   async #undo(command: ControlCommand, why: string, { control }: Sight): Promise<void> {
     const operation = `undo ${control.epoch} ${JSON.stringify(command)}`;
-    const isNew = this.#undoing !== operation;
-    this.#undoing = operation;
-    if (isNew || this.#pages.isAging) await this.#write();
+    await this.#writeBefore(operation);
     try {
       await this.#send(command, operation, `drill ${this.id} is undone: ${why}`, forcedToUndo);
       this.#say('undo', why);
@@ -386,6 +379,17 @@ export class DrillRun {
     const entry: DrillEntry = { at: Math.floor(at), kind, text: text.slice(0, 2_000) };
     this.#pages.say(entry);
     this.#deps.onEntry?.(entry);
+  }
+
+  /**
+   * What waits and is tried again needs no page each time: a drill that may not be undone before somebody unfreezes control
+   * wrote one every two seconds, for hours.
+   * @throws as `DrillPages.write`
+   */
+  async #writeBefore(what: string): Promise<void> {
+    const isNew = this.#writtenBefore !== what;
+    this.#writtenBefore = what;
+    if (isNew || this.#pages.isAging) await this.#write();
   }
 
   /** @throws as `DrillPages.write` */
