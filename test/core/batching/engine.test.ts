@@ -48,6 +48,20 @@ function coreOver(backend: Backend, clock: Clock = realClock): BatchingCore {
   });
 }
 
+/** Tells other processes what it finds of its backend, into `notes`. */
+function notingCore(backend: Backend, clock: Clock, notes: BreakerNote[]): BatchingCore {
+  return createBatchingCore({
+    site: 'azure',
+    cloud: 'azure',
+    route: () => ({ backend, model: 'm-1' }),
+    clock,
+    random: seeded(1),
+    ids: { uuid: () => '0'.repeat(32) },
+    log: silentLog,
+    breakers: { read: async () => [], write: async (note) => void notes.push(note) },
+  });
+}
+
 describe('over a real model server', () => {
   let server: ModelServer;
   let core: BatchingCore;
@@ -294,16 +308,7 @@ test('a canary that is refused proves that refusals are about no line: for five 
         ? { kind: 'answered', status: 400, body: { error: { message: 'bad' } } }
         : { kind: 'answered', status: 200, body: { choices: [{}] } },
   };
-  const core = createBatchingCore({
-    site: 'azure',
-    cloud: 'azure',
-    route: () => ({ backend, model: 'm-1' }),
-    clock,
-    random: seeded(1),
-    ids: { uuid: () => '0'.repeat(32) },
-    log: silentLog,
-    breakers: { read: async () => [], write: async (note) => void notes.push(note) },
-  });
+  const core = notingCore(backend, clock, notes);
   const run = async () => {
     const job = { endpoint: '/v1/chat/completions', model: 'm', lines: [chat(0, 'bad')] } as const;
     const [row] = await core.run({ ...job, deadline: clock.now() + 60_000 });
@@ -333,16 +338,7 @@ test('while a backend refuses some calls, workers tell that it serves others: by
       return { kind: 'answered', status: 200, body: { choices: [{}] } };
     },
   };
-  const core = createBatchingCore({
-    site: 'azure',
-    cloud: 'azure',
-    route: () => ({ backend, model: 'm-1' }),
-    clock,
-    random: seeded(1),
-    ids: { uuid: () => '0'.repeat(32) },
-    log: silentLog,
-    breakers: { read: async () => [], write: async (note) => void notes.push(note) },
-  });
+  const core = notingCore(backend, clock, notes);
   const run = async (lines: number) => {
     let isDone = false;
     const all = Array.from({ length: lines }, (_, i) => chat(i));
