@@ -11,11 +11,9 @@ import type { LeasedMessage, OutgoingMessage, Queue, QueueDepth, ReceiveOptions 
 import type { DurationMs } from '../../shared/units.ts';
 import { serviceBusError } from './errors.ts';
 import { attempt, defaultTimeouts, retryBriefly, type Timeouts } from './http.ts';
+import { copyId, type Original, propertiesOfCopy, textOf, timesDelivered } from './messages.ts';
 import type { ServiceBusConnector } from './service-bus-client.ts';
 import { ownTurn } from './turns.ts';
-
-/** The application property in which a copy carries how often its originals were delivered. */
-const EARLIER_DELIVERIES = 'holdfastEarlierDeliveries';
 
 /** Receiving opens a link and asks the broker: with less than this, nothing could come. */
 const RECEIVE_WAIT_MS_MIN = 100;
@@ -36,21 +34,15 @@ export interface ServiceBusQueueOptions {
 
 export interface ServiceBusQueue extends Queue {
   /**
-   * Sends what was received again, not to be seen before `delayMs`, remembering that it was delivered `deliveries` times.
-   * Half of `giveBack`, for the trigger's host, which completes the message itself.
+   * Sends what was received again, not to be seen before `delayMs`, remembering how often it was delivered: once, however
+   * often it is asked to within an hour. Half of `giveBack`, for the trigger's host, which completes the message itself.
    */
-  sendCopy(body: string, deliveries: number, delayMs: DurationMs, options?: CallOptions): Promise<void>;
+  sendCopy(original: Original, delayMs: DurationMs, options?: CallOptions): Promise<void>;
 }
 
 /** One queue of Service Bus. Receiving opens a link, and with it a connection; so does sending. */
 export function serviceBusQueue(options: ServiceBusQueueOptions): ServiceBusQueue {
   return new BusQueue(options);
-}
-
-/** How often the originals of a message were delivered, of its application properties as they came. */
-export function earlierDeliveries(applicationProperties: unknown): number {
-  const count = (applicationProperties as Record<string, unknown> | null | undefined)?.[EARLIER_DELIVERIES];
-  return Number.isSafeInteger(count) && (count as number) > 0 ? (count as number) : 0;
 }
 
 interface Lease {
@@ -89,9 +81,10 @@ class BusQueue implements ServiceBusQueue {
     );
   }
 
-  async sendCopy(body: string, deliveries: number, delayMs: DurationMs, options: CallOptions = {}): Promise<void> {
-    const message = outgoing(crypto.randomUUID(), body, Date.now(), delayMs);
-    await this.#sendAll([{ ...message, applicationProperties: { [EARLIER_DELIVERIES]: deliveries } }], options);
+  async sendCopy(original: Original, delayMs: DurationMs, options: CallOptions = {}): Promise<void> {
+    const id = copyId(original.id) ?? crypto.randomUUID();
+    const message = outgoing(id, original.body, Date.now(), delayMs);
+    await this.#sendAll([{ ...message, applicationProperties: propertiesOfCopy(original) }], options);
   }
 
   async receive(options: ReceiveOptions = {}): Promise<LeasedMessage[]> {
@@ -114,7 +107,7 @@ class BusQueue implements ServiceBusQueue {
       id: String(message.messageId ?? ''),
       body: textOf(message.body),
       // The broker counts from 0.
-      deliveryCount: (message.deliveryCount ?? 0) + 1 + earlierDeliveries(message.applicationProperties),
+      deliveryCount: timesDelivered((message.deliveryCount ?? 0) + 1, message.applicationProperties),
       lease: { message, settled: false } satisfies Lease,
     }));
   }
@@ -129,7 +122,7 @@ class BusQueue implements ServiceBusQueue {
     const { message: received, settled } = message.lease as Lease;
     if (delayMs <= 0) return await this.#settle(message, options, (receiver, it) => receiver.abandonMessage(it));
     if (settled || Number(received.lockedUntilUtc) <= Date.now()) return false;
-    await this.sendCopy(message.body, message.deliveryCount, delayMs, options);
+    await this.sendCopy(message, delayMs, options);
     return await this.complete(message, options);
   }
 
@@ -275,10 +268,4 @@ async function orAbort<T>(call: Promise<T>, signal: AbortSignal): Promise<T> {
 function outgoing(messageId: string, body: string, now: number, delayMs: DurationMs): ServiceBusMessage {
   const scheduled = delayMs > 0 ? { scheduledEnqueueTimeUtc: new Date(now + delayMs) } : {};
   return { messageId, body: Buffer.from(body), ...scheduled };
-}
-
-/** Bodies of other senders may be anything; the core parses what it is given. */
-function textOf(body: unknown): string {
-  if (typeof body === 'string') return body;
-  return body instanceof Uint8Array ? Buffer.from(body).toString('utf8') : (JSON.stringify(body) ?? '');
 }

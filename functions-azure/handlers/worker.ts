@@ -1,8 +1,7 @@
 import type { ServiceBusQueueHandler } from '@azure/functions';
 import { work } from '../../shared/worker/index.ts';
-import { earlierDeliveries } from '../adapters/queue.ts';
 import { wireSite } from '../wire.ts';
-import { holdOf, serviceBusDelivery } from './deliveries.ts';
+import { EndedMessages, workMessage } from './deliveries.ts';
 
 /**
  * A worker for one queue: one message an invocation. Invocations that run at once share one process, and with it one
@@ -13,17 +12,15 @@ export function serviceBusWorker(
   wire: typeof wireSite,
   run: typeof work,
 ): ServiceBusQueueHandler {
+  const ended = new EndedMessages();
   return async (message, context) => {
     const { core, own } = await wire();
-    const { delivery, conclude } = serviceBusDelivery(
-      message,
-      context,
-      earlierDeliveries,
-      (...copy) => own[queue].sendCopy(...copy),
-      holdOf(core.clock, core.clock.now()),
-    );
-    await run(core, [delivery], { queue });
-    await conclude();
+    await workMessage(core, message, context, {
+      queue,
+      ended,
+      sendCopy: (original, delayMs) => own[queue].sendCopy(original, delayMs),
+      run,
+    });
   };
 }
 

@@ -123,6 +123,10 @@ resource queues 'Microsoft.ServiceBus/namespaces/queues@2022-10-01-preview' = [
       lockDuration: 'PT1M'
       // Attempts are counted in the journal. This is for what nobody can read.
       maxDeliveryCount: 1000
+      // What comes again later is sent as a copy and then completed. Where completing fails, the next copy of the same
+      // message has the same id, and is dropped. Cannot be changed on a queue that stands.
+      requiresDuplicateDetection: true
+      duplicateDetectionHistoryTimeWindow: 'PT1H'
       defaultMessageTimeToLive: 'P14D'
       // A pointer that expires is no loss, and no case for a human: the sweeper sends it again.
       deadLetteringOnMessageExpiration: false

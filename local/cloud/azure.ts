@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { duplicateDetectionMs } from '../../functions-azure/adapters/messages.ts';
 import { startAzureEmulator } from '../azure-emulator/index.ts';
 import { deploy } from '../bundles.ts';
 import { CONTAINERS, localConfig, QUEUES, serviceBusConnection } from '../config.ts';
@@ -10,8 +11,12 @@ import { keepRunning, type Respawned } from './child.ts';
 import { type Cloud, type CloudOptions, Opened } from './cloud.ts';
 import { type HostHandle, startFront } from './front.ts';
 
-/** Deliveries before Service Bus dead-letters a message, as `infra/azure` sets it. */
-const DELIVERIES_MAX = 1_000;
+/** As `infra/azure` sets them, but for the lock. */
+const QUEUE_CONFIG = {
+  lockDurationMs: lockMs,
+  maxDeliveryCount: 1_000,
+  duplicateDetectionWindowMs: duplicateDetectionMs,
+};
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -38,7 +43,7 @@ export async function startAzure({ dataDir, ports, identity, bundles, log }: Clo
       adminPort: ports.azure.amqpAdmin,
       dataDir,
       containers: CONTAINERS,
-      queues: QUEUES.map((name) => ({ name, lockDurationMs: lockMs, maxDeliveryCount: DELIVERIES_MAX })),
+      queues: QUEUES.map((name) => ({ name, ...QUEUE_CONFIG })),
     });
     opened.add(await emulator);
     opened.add(await startModelServer({ name: 'azure', port: ports.azure.model }));

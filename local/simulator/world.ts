@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer';
+import { duplicateDetectionMs } from '../../functions-azure/adapters/messages.ts';
 import { createBatchingCore } from '../../shared/batching/engine.ts';
 import { controlView, initControl } from '../../shared/control/log.ts';
 import type { Core } from '../../shared/core.ts';
@@ -100,6 +101,7 @@ export class World {
         lostLeases: site === 'azure' ? knobs.lostLeases : 0,
         inFlightMax: 120_000,
         depthLagMs: knobs.depthLagMs,
+        duplicateDetectionMs: site === 'azure' ? duplicateDetectionMs : 0,
         credits: site === 'azure' ? this.credits : undefined,
       });
     this.queues = {

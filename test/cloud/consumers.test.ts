@@ -92,7 +92,12 @@ describe('queue status of Service Bus', () => {
 
   beforeEach(async () => {
     emulator = await startServiceBusEmulator({
-      queues: ['intake', 'work'].map((name) => ({ name, lockDurationMs: 60_000, maxDeliveryCount: 1_000 })),
+      queues: ['intake', 'work'].map((name) => ({
+        name,
+        lockDurationMs: 60_000,
+        maxDeliveryCount: 1_000,
+        duplicateDetectionWindowMs: 3_600_000,
+      })),
     });
     connector = new ServiceBusConnector({
       serviceBusNamespace: '127.0.0.1',
@@ -116,6 +121,8 @@ describe('queue status of Service Bus', () => {
     expect(await connector.administration.getQueue('work')).toMatchObject({
       maxDeliveryCount: before.maxDeliveryCount,
       lockDuration: before.lockDuration,
+      requiresDuplicateDetection: true,
+      duplicateDetectionHistoryTimeWindow: before.duplicateDetectionHistoryTimeWindow,
       status: 'Active',
     });
   });

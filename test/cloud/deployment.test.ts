@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
+import { duplicateDetectionMs } from '../../functions-azure/adapters/messages.ts';
 import { version } from '../../runtime/version.ts';
 import { resolveConfig } from '../../shared/config/index.ts';
 import { serviceBusQueues } from '../../shared/config/queues.ts';
@@ -68,6 +69,9 @@ describe('the Azure site', () => {
   test('has the queues that the triggers name, and leaves attempts to the journal', () => {
     for (const queue of Object.values(serviceBusQueues)) expect(bicep).toContain(`'${queue}'`);
     expect(bicep).toContain(`maxDeliveryCount: ${brokerDeliveriesMax}`);
+    // Or there would be as many copies of a message as times that it could not be completed.
+    expect(bicep).toContain('requiresDuplicateDetection: true');
+    expect(bicep).toContain(`duplicateDetectionHistoryTimeWindow: 'PT${duplicateDetectionMs / 3_600_000}H'`);
     for (const queue of ['Intake', 'Work'])
       expect(serverless.resources.Resources[queue].Properties.RedrivePolicy.maxReceiveCount).toBe(brokerDeliveriesMax);
   });

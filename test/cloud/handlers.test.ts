@@ -12,7 +12,7 @@ import { ManualClock } from '../../local/in-memory/clock.ts';
 import { InMemoryQueue } from '../../local/in-memory/queue.ts';
 import type { ApiEnv } from '../../shared/api/env.ts';
 import type { Core } from '../../shared/core.ts';
-import type { Delivery } from '../../shared/ports/delivery.ts';
+import type { Delivery, Settlement } from '../../shared/ports/delivery.ts';
 import { silentLog } from '../../shared/ports/log.ts';
 import { defaultSettings } from '../../shared/settings.ts';
 import type { SweepReport, work } from '../../shared/worker/index.ts';
@@ -110,6 +110,42 @@ describe('the worker on AWS', () => {
 describe('the worker on Azure', () => {
   const context = (triggerMetadata: Record<string, unknown>) => ({ triggerMetadata }) as unknown as InvocationContext;
 
+  /** A worker whose every message ends as `settlements` say, in turn; tells how often it worked one. */
+  function workerWith(...settlements: Settlement[]) {
+    const seen = { worked: 0, copies: 0 };
+    const sendCopy = async () => void (seen.copies += 1);
+    const wire = async () => ({ core: fakeCore(), own: { work: { sendCopy } } }) as never;
+    const handler = serviceBusWorker('work', wire, async (_, deliveries) => {
+      await deliveries[0]!.settle(settlements[seen.worked++] ?? { kind: 'complete' });
+    });
+    const deliver = (messageId: string | undefined, deliveryCount: number) =>
+      handler({ v: 1 }, context({ messageId, deliveryCount }));
+    return { seen, deliver };
+  }
+
+  test.each<[string, Settlement]>([
+    ['given back', { kind: 'giveBack', delayMs: 5000 }],
+    ['completed', { kind: 'complete' }],
+  ])(
+    'a message that it has %s and that comes again is only completed: the broker had failed to',
+    async (_, settlement) => {
+      const { seen, deliver } = workerWith(settlement);
+      for (let time = 1; time <= 3; time++) await deliver('a', time);
+      expect(seen).toEqual({ worked: 1, copies: settlement.kind === 'giveBack' ? 1 : 0 });
+      await deliver('a+1', 1);
+      expect(seen.worked).toBe(2);
+    },
+  );
+
+  test('a message that nobody could read, or that has no id, is worked each time', async () => {
+    const { seen, deliver } = workerWith({ kind: 'deadLetter', reason: 'unreadable', description: 'x' });
+    await expect(deliver('a', 1)).rejects.toThrow('unreadable');
+    await deliver('a', 2);
+    await deliver(undefined, 1);
+    await deliver(undefined, 2);
+    expect(seen.worked).toBe(4);
+  });
+
   test.each(['intake', 'work'] as const)('gives what came from %s back to it', async (name) => {
     const copies: unknown[] = [];
     const queueCalled = (queue: string) => ({
@@ -128,9 +164,14 @@ describe('the worker on Azure', () => {
     // As the host hands it over: JSON parsed, the count from 1, properties as they were sent.
     await handler(
       { v: 1, kind: 'plan' },
-      context({ deliveryCount: 2, applicationProperties: { holdfastEarlierDeliveries: 4 }, lockToken: 'f7d2' }),
+      context({
+        messageId: 'a',
+        deliveryCount: 2,
+        applicationProperties: { holdfastEarlierDeliveries: 4 },
+        lockToken: 'f7d2',
+      }),
     );
-    expect(copies).toEqual([[name, '{"v":1,"kind":"plan"}', 6, 5000]]);
+    expect(copies).toEqual([[name, { id: 'a', body: '{"v":1,"kind":"plan"}', deliveryCount: 6 }, 5000]]);
   });
 
   test('a message that the core did not settle is abandoned', async () => {

@@ -7,8 +7,7 @@ async function invoke(message: unknown, settlements: Settlement[], triggerMetada
   const copies: unknown[] = [];
   const { delivery, conclude } = serviceBusDelivery(
     message,
-    { triggerMetadata: { deliveryCount: 1, ...triggerMetadata } },
-    (properties) => Number((properties as { earlier?: number } | undefined)?.earlier ?? 0),
+    { triggerMetadata: { messageId: 'a', deliveryCount: 1, ...triggerMetadata } },
     async (...copy) => {
       copies.push(copy);
     },
@@ -42,9 +41,11 @@ describe('the message of one Functions invocation', () => {
 
   test('F11: given back, a copy comes after the delay and remembers every delivery', async () => {
     const settlement: Settlement = { kind: 'giveBack', delayMs: 30_000 };
-    expect(await invoke('x', [settlement], { deliveryCount: 2, applicationProperties: { earlier: 5 } })).toMatchObject({
+    expect(
+      await invoke('x', [settlement], { deliveryCount: 2, applicationProperties: { holdfastEarlierDeliveries: 5 } }),
+    ).toMatchObject({
       delivery: { deliveryCount: 7 },
-      copies: [['x', 7, 30_000]],
+      copies: [[{ id: 'a', body: 'x', deliveryCount: 7 }, 30_000]],
       ending: 'completed by the host',
     });
   });
@@ -54,7 +55,7 @@ describe('the message of one Functions invocation', () => {
     ['a body of bytes', Buffer.from('{"v":1}'), '{"v":1}'],
   ])('%s is given back as text', async (_, message, text) => {
     const { copies } = await invoke(message, [{ kind: 'giveBack', delayMs: 0 }]);
-    expect(copies).toEqual([[text, 1, 0]]);
+    expect(copies).toEqual([[{ id: 'a', body: text, deliveryCount: 1 }, 0]]);
   });
 
   test('a copy that could not be sent leaves the message to the broker', async () => {
@@ -62,7 +63,6 @@ describe('the message of one Functions invocation', () => {
     const { delivery, conclude } = serviceBusDelivery(
       'x',
       {},
-      () => 0,
       async () => {
         throw new Error('dark');
       },

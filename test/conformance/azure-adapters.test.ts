@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { blobError, serviceBusError } from '../../functions-azure/adapters/errors.ts';
 import { agentFor } from '../../functions-azure/adapters/http.ts';
-import { earlierDeliveries } from '../../functions-azure/adapters/queue.ts';
+import { copyId, timesDelivered } from '../../functions-azure/adapters/messages.ts';
 import { type AzureSite, connectAzureSite } from '../../functions-azure/adapters/site.ts';
 import type { BlobEmulator } from '../../local/azure-emulator/blob.ts';
 import { type ServiceBusEmulator, startServiceBusEmulator } from '../../local/servicebus-emulator/src/index.ts';
@@ -345,7 +345,9 @@ describe('serviceBusQueue', () => {
 
   beforeEach(async () => {
     emulator = await startServiceBusEmulator({
-      queues: [{ name: 'work', lockDurationMs: 60_000, maxDeliveryCount: 1_000 }],
+      queues: [
+        { name: 'work', lockDurationMs: 60_000, maxDeliveryCount: 1_000, duplicateDetectionWindowMs: 3_600_000 },
+      ],
     });
     door = await startDoor(emulator.amqpPort);
     site = connectAzureSite({
@@ -390,7 +392,7 @@ describe('serviceBusQueue', () => {
   });
 
   test('a copy remembers the deliveries of its originals', async () => {
-    await site.work.sendCopy('pointer', 7, 0);
+    await site.work.sendCopy({ id: 'a', body: 'pointer', deliveryCount: 7 }, 0);
     expect(await site.work.receive({ waitMs: 10_000 })).toMatchObject([{ body: 'pointer', deliveryCount: 8 }]);
   });
 
@@ -404,7 +406,34 @@ describe('serviceBusQueue', () => {
     [undefined, 0],
     ['text', 0],
   ])('application properties %j tell of %i earlier deliveries', (properties, count) => {
-    expect(earlierDeliveries(properties)).toBe(count);
+    expect(timesDelivered(2, properties)).toBe(2 + count);
+  });
+
+  test('a message has one copy, however often it is given back: the first may not have been completed', async () => {
+    await site.work.send([{ id: 'a', body: 'pointer' }]);
+    const [message] = await site.work.receive({ waitMs: 10_000 });
+    await site.work.sendCopy(message!, 0);
+    expect(await site.work.giveBack(message!, 1)).toBe(true);
+    expect(await site.work.depth()).toMatchObject({ visible: 1, delayed: 0 });
+    const [copy] = await site.work.receive({ waitMs: 10_000 });
+    expect(copy).toMatchObject({ id: 'a+1', deliveryCount: 2 });
+    await site.work.giveBack(copy!, 1);
+    expect(await site.work.receive({ waitMs: 10_000 })).toMatchObject([{ id: 'a+2', deliveryCount: 3 }]);
+  });
+
+  test.each([
+    ['a', 'a+1'],
+    ['a+9', 'a+10'],
+    ['a+b', 'a+b+1'],
+    ['a+999999', 'a+1000000'],
+    ['a+1000000', 'a+1000000+1'],
+    ['+1', '+1+1'],
+    ['a\n+1', 'a\n+2'],
+    ['x'.repeat(126), `${'x'.repeat(126)}+1`],
+    ['x'.repeat(127), undefined],
+    ['', undefined],
+  ])('the copy of message %j has the id %j', (id, next) => {
+    expect(copyId(id)).toBe(next);
   });
 
   test('a queue that is not there is told from one that does not answer', async () => {

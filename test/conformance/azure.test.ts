@@ -62,7 +62,7 @@ const blob = (part: 'journal' | 'state') => async (): Promise<StoreUnderTest<Sta
 
 const serviceBus = async (): Promise<QueueUnderTest> => {
   const emulator = await startServiceBusEmulator({
-    queues: [{ name: 'work', lockDurationMs: LOCK_MS, maxDeliveryCount: 1_000 }],
+    queues: [{ name: 'work', lockDurationMs: LOCK_MS, maxDeliveryCount: 1_000, duplicateDetectionWindowMs: 3_600_000 }],
   });
   const amqp = await startDoor(emulator.amqpPort);
   const administration = await startDoor(emulator.adminPort);

@@ -1,4 +1,5 @@
-import { holdOf, serviceBusDelivery } from '../../../functions-azure/handlers/deliveries.ts';
+import { copyId, type Original, propertiesOfCopy } from '../../../functions-azure/adapters/messages.ts';
+import { EndedMessages, workMessage } from '../../../functions-azure/handlers/deliveries.ts';
 import type { LeasedMessage } from '../../../shared/ports/queue.ts';
 import { work } from '../../../shared/worker/index.ts';
 import type { Running, World } from '../world.ts';
@@ -62,6 +63,8 @@ export class FunctionsApp {
   }
 
   readonly #calls = new Map<string, number>();
+  /** What each process remembers of each queue, as the handlers of the bundle do. */
+  readonly #ended = new Map<string, EndedMessages>();
 
   #poll(part: 'intake' | 'work', queue: SimulatedQueue, kick: (ms: number) => void): void {
     const { board } = this.#world;
@@ -122,32 +125,28 @@ export class FunctionsApp {
       });
     };
     renew();
-    const context = { triggerMetadata: { deliveryCount: message.deliveryCount, applicationProperties: {} } };
-    const sendCopy = async (body: string, deliveries: number, delayMs: number) => {
-      const id = core.ids.uuid();
-      queue.earlier.set(id, deliveries);
-      await core.sites.get('azure')![part].send([{ id, body, delayMs }]);
+    const { id: messageId, deliveryCount } = message;
+    const context = {
+      triggerMetadata: { messageId, deliveryCount, applicationProperties: queue.propertiesOf(message) },
     };
-    const earlier = queue.earlier.get(message.id) ?? 0;
-    const { delivery, conclude } = serviceBusDelivery(
-      parsed(message.body),
-      context as never,
-      () => earlier,
-      sendCopy,
-      holdOf(process.clock, process.clock.now()),
-    );
+    const sendCopy = async (original: Original, delayMs: number) => {
+      const { body, id } = original;
+      const copy = { id: copyId(id) ?? core.ids.uuid(), body, delayMs, properties: propertiesOfCopy(original) };
+      await core.sites.get('azure')![part].send([copy]);
+    };
     const settle = (isDone: boolean) => {
       if (process.isDead) return;
       end();
       if (board.strikes('azure', 'queue', 'settle')) return;
       void (isDone ? queue.complete(message) : queue.giveBack(message)).catch(() => {});
     };
-    void (variant.work ?? work)(core, [delivery], { queue: part })
-      .then(conclude)
-      .then(
-        () => settle(true),
-        () => settle(false),
-      );
+    const ended = this.#ended.get(name) ?? new EndedMessages();
+    this.#ended.set(name, ended);
+    const run = variant.work ?? work;
+    void workMessage(core, parsed(message.body), context as never, { queue: part, ended, sendCopy, run }).then(
+      () => settle(true),
+      () => settle(false),
+    );
   }
 }
 

@@ -19,6 +19,8 @@ export interface QueueManners {
   inFlightMax: number;
   /** Counts are as old as this at most. */
   depthLagMs: DurationMs;
+  /** What has an id that was sent within so long is dropped. 0: nothing is. */
+  duplicateDetectionMs: DurationMs;
   /** Operations a second of all queues of the namespace together; beyond it calls are throttled. `undefined`: no limit. */
   credits: Credits | undefined;
 }
@@ -57,9 +59,15 @@ export class Credits {
   }
 }
 
+/** A message as Service Bus takes it. */
+interface Sent extends OutgoingMessage {
+  properties?: Record<string, unknown>;
+}
+
 interface Message {
   id: string;
   body: string;
+  properties: Record<string, unknown>;
   deliveryCount: number;
   state: 'visible' | 'inFlight' | 'delayed' | 'gone';
   /** Grows at each change of state or lease; a lease of an older turn is lost. */
@@ -82,16 +90,16 @@ export class SimulatedQueue implements Queue {
   onVisible: (() => void) | undefined;
   /** Told of each message that was completed. */
   onCompleted: ((body: string) => void) | undefined;
-  /** How often the originals of a copy were delivered, by its id: it carries that in its properties, and the broker counts anew. */
-  readonly earlier = new Map<string, number>();
   /** What happened here that a test wants to have happened. */
-  readonly seen = { duplicates: 0, lostLeases: 0, expired: 0, staleSettlements: 0 };
+  readonly seen = { duplicates: 0, lostLeases: 0, expired: 0, staleSettlements: 0, dropped: 0 };
   readonly #scheduler: Scheduler;
   readonly #stream: Stream;
   readonly #manners: QueueManners;
   readonly #leaseMs: DurationMs;
   readonly #all = new Set<Message>();
   readonly #visible: Message[] = [];
+  /** Ids that were sent lately, in their order, each with when it is forgotten. */
+  readonly #sentIds = new Map<string, EpochMs>();
   readonly #counts = { visible: 0, inFlight: 0, delayed: 0 };
   #counted: { at: EpochMs; depth: QueueDepth } | undefined;
 
@@ -117,10 +125,16 @@ export class SimulatedQueue implements Queue {
     return [...this.#all].map(({ body }) => body);
   }
 
-  async send(messages: readonly OutgoingMessage[]): Promise<void> {
+  /** The application properties of a message, as they were sent. */
+  propertiesOf(message: LeasedMessage): Record<string, unknown> {
+    return (message.lease as Lease).message.properties;
+  }
+
+  async send(messages: readonly Sent[]): Promise<void> {
     this.#manners.credits?.spend(messages.length);
-    for (const { id, body, delayMs = 0 } of messages) {
-      const message: Message = { id, body, deliveryCount: 0, state: 'gone', turn: 0 };
+    for (const { id, body, properties = {}, delayMs = 0 } of messages) {
+      if (this.#isDuplicate(id)) continue;
+      const message: Message = { id, body, properties, deliveryCount: 0, state: 'gone', turn: 0 };
       this.#all.add(message);
       if (delayMs > 0) this.#wait(message, 'delayed', delayMs);
       else this.#show(message);
@@ -216,6 +230,23 @@ export class SimulatedQueue implements Queue {
   /** Loses every message: the queue was lost, or its retention ended. */
   purge(): void {
     for (const message of this.#all) this.#remove(message);
+    this.#sentIds.clear();
+  }
+
+  #isDuplicate(id: string): boolean {
+    const { duplicateDetectionMs } = this.#manners;
+    const { now } = this.#scheduler;
+    if (duplicateDetectionMs === 0) return false;
+    for (const [old, forgottenAt] of this.#sentIds) {
+      if (forgottenAt > now) break;
+      this.#sentIds.delete(old);
+    }
+    if (this.#sentIds.has(id)) {
+      this.seen.dropped += 1;
+      return true;
+    }
+    this.#sentIds.set(id, now + duplicateDetectionMs);
+    return false;
   }
 
   #held({ lease }: LeasedMessage): Message | undefined {
@@ -236,7 +267,6 @@ export class SimulatedQueue implements Queue {
   #remove(message: Message): void {
     this.#enter(message, 'gone');
     this.#all.delete(message);
-    this.earlier.delete(message.id);
   }
 
   #show(message: Message): void {
