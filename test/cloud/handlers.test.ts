@@ -113,7 +113,9 @@ describe('the worker on Azure', () => {
   /** A worker whose every message ends as `settlements` say, in turn; tells how often it worked one. */
   function workerWith(...settlements: Settlement[]) {
     const seen = { worked: 0, copies: 0 };
-    const sendCopy = async () => void (seen.copies += 1);
+    const sendCopy = async () => {
+      seen.copies += 1;
+    };
     const wire = async () => ({ core: fakeCore(), own: { work: { sendCopy } } }) as never;
     const handler = serviceBusWorker('work', wire, async (_, deliveries) => {
       await deliveries[0]!.settle(settlements[seen.worked++] ?? { kind: 'complete' });
