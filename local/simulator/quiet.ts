@@ -16,6 +16,7 @@ const unnoticedTicks = 10;
  * Runs while faults strike. Time in which nothing can happen but the passing of it is left out, all but its last ticks:
  * that is what would happen if all processes stood still so long, so nothing is seen that could not be.
  * @param planted messages that nobody understands, and that go round for ever
+ * @param isOver asked between any two events: true ends it before its time
  * @returns time left out
  */
 export async function runActive(
@@ -23,12 +24,13 @@ export async function runActive(
   history: ControlHistory,
   planted: readonly { body: string }[],
   end: number,
+  isOver: () => boolean,
 ): Promise<number> {
   const { scheduler, settings, knobs } = world;
   const sliceMs = settings.tickMs;
   let skippedMs = 0;
-  while (world.now < end) {
-    await scheduler.run(Math.min(end, world.now + sliceMs));
+  while (world.now < end && !isOver()) {
+    await scheduler.run(Math.min(end, world.now + sliceMs), isOver);
     if (!knobs.leavesOutQuiet || !isQuiet(world, history, planted)) continue;
     const wakeAt = Math.min(end, scheduler.nextFixed ?? end) - wakingTicks * settings.tickMs;
     if (wakeAt - world.now < sliceMs) continue;

@@ -36,6 +36,11 @@ export interface RunOptions {
   onTrace?: (line: string) => void;
   /** How long the world may take to come to rest after the faults have stopped, in hours. Default 6. */
   restHours?: number;
+  /**
+   * Calls after which the run is broken off: messages or retries beget each other faster than they end, and it would
+   * not. Default two million, and 100,000 for each hour of faults: four times those of the busiest day that came to an end.
+   */
+  callsMax?: number;
   /** Judges what only this run is about, when it has come to rest. */
   judge?: (world: World, history: ControlHistory) => void;
   /** A cloud that is lost for good: nothing is asked of it in the end. */
@@ -77,6 +82,7 @@ export interface RunReport {
 
 const hourMs = 3_600_000;
 const checkEveryMs = 120_000;
+const callsMaxDefault = (hours: number) => 2_000_000 + 100_000 * hours;
 
 /** Knobs and schedule of a seed, before anything happens. */
 export function drawRun({ seed, knobs: given, schedule, keep }: RunOptions): { knobs: Knobs; schedule: Disturbance[] } {
@@ -96,6 +102,8 @@ export function drawRun({ seed, knobs: given, schedule, keep }: RunOptions): { k
 export async function simulate(options: RunOptions): Promise<RunReport> {
   const { knobs, schedule } = drawRun(options);
   const world = new World({ seed: options.seed, knobs, variant: options.variant, keepTrace: options.keepTrace });
+  const callsMax = options.callsMax ?? callsMaxDefault(knobs.hours);
+  const isRunaway = () => world.network.calls > callsMax;
   world.trace.onLine = options.onTrace;
   const planted: { site: Cloud; body: string }[] = [];
   let lines = 0;
@@ -127,19 +135,21 @@ export async function simulate(options: RunOptions): Promise<RunReport> {
   plantTornResults(world, activeMs);
   replaceStore(world, activeMs);
   driver.play(schedule);
-  const skippedMs = await runActive(world, history, planted, startOfTime + activeMs);
+  const skippedMs = await runActive(world, history, planted, startOfTime + activeMs, isRunaway);
   driver.endAll();
   endedAt = world.now;
   const end = world.now + (options.restHours ?? 6) * hourMs;
   helpBack(world, operators, () => options.lost?.());
   const lost = () => options.lost?.();
-  while (world.now < end && !isAtRest(world, lost())) await world.scheduler.run(world.now + checkEveryMs);
-  const left = pending(world, lost());
+  while (world.now < end && !isRunaway() && !isAtRest(world, lost()))
+    await world.scheduler.run(world.now + checkEveryMs, isRunaway);
+  const left = isRunaway() ? [] : pending(world, lost());
   for (const sentence of left) world.record.violated('liveness', sentence);
+  if (isRunaway()) world.record.violated('liveness', `broken off after ${callsMax} calls: they beget each other`);
   // What both journals hold in the end is no question where one of them is gone.
-  if (lost() === undefined) for (const { atEnd } of judges) atEnd?.();
+  else if (lost() === undefined) for (const { atEnd } of judges) atEnd?.();
   noteQueues(world);
-  options.judge?.(world, history);
+  if (!isRunaway()) options.judge?.(world, history);
   return {
     seed: options.seed,
     knobs,

@@ -68,3 +68,13 @@ test('a failing seed is told at once, and then shrunk by the process that ran it
   expect(interrupted.events).toEqual(['run', 'told']);
   expect(interrupted.keep).toHaveLength(report.schedule.length);
 });
+
+test('a run whose calls beget each other is broken off, fails, and is the same each time', async () => {
+  const run = () => simulate({ seed: '1', knobs: { ...short, hours: 0.3, batches: 4 }, callsMax: 1_000 });
+  const [one, again] = [await run(), await run()];
+  expect(one.violations.map(({ invariant, sentence }) => `${invariant}: ${sentence}`)).toEqual([
+    'liveness: broken off after 1000 calls: they beget each other',
+  ]);
+  expect(one.totals.calls).toBeLessThan(1_100);
+  expect(again.hash).toBe(one.hash);
+});

@@ -4,6 +4,7 @@ import type { World } from '../world.ts';
 import { acceptedIsMirrored } from './acceptance.ts';
 import { ControlHistory, controlLogHolds, fencedSitesRest, returningSitesHoldAll } from './control.ts';
 import { journalsConverge } from './convergence.ts';
+import { copiesAreBounded } from './copies.ts';
 import { drillsLeaveNothing } from './drills.ts';
 import { factsNeverChange } from './facts.ts';
 import { onlyTheSickAreFailedOver } from './false-alarm.ts';
@@ -49,6 +50,7 @@ export function judgesOf(world: World, run: JudgedRun): { judges: Judge[]; histo
     journalsConverge(world),
     repetitionIsBounded(world, run.schedule, run.endOfFaults),
     halvingIsBounded(world),
+    copiesAreBounded(world),
     witnessIsNotMissed(world, history, run.schedule),
     takeoverIsBounded(world),
     drillsLeaveNothing(world, history, run.drills.faults),

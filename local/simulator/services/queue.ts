@@ -97,6 +97,8 @@ export class SimulatedQueue implements Queue {
   readonly #manners: QueueManners;
   readonly #leaseMs: DurationMs;
   readonly #all = new Set<Message>();
+  /** Messages in it with the same body, by body. */
+  readonly #alike = new Map<string, number>();
   readonly #visible: Message[] = [];
   /** Ids that were sent lately, in their order, each with when it is forgotten. */
   readonly #sentIds = new Map<string, EpochMs>();
@@ -120,6 +122,9 @@ export class SimulatedQueue implements Queue {
     return this.#counts.visible;
   }
 
+  /** Most messages with the same body that were in it at once. */
+  mostAlike = 0;
+
   /** Bodies of everything in it, for judges. */
   bodies(): string[] {
     return [...this.#all].map(({ body }) => body);
@@ -135,7 +140,7 @@ export class SimulatedQueue implements Queue {
     for (const { id, body, properties = {}, delayMs = 0 } of messages) {
       if (this.#isDuplicate(id)) continue;
       const message: Message = { id, body, properties, deliveryCount: 0, state: 'gone', turn: 0 };
-      this.#all.add(message);
+      this.#add(message);
       if (delayMs > 0) this.#wait(message, 'delayed', delayMs);
       else this.#show(message);
     }
@@ -264,9 +269,19 @@ export class SimulatedQueue implements Queue {
     if (state !== 'gone') this.#counts[state] += 1;
   }
 
+  #add(message: Message): void {
+    this.#all.add(message);
+    const alike = (this.#alike.get(message.body) ?? 0) + 1;
+    this.#alike.set(message.body, alike);
+    this.mostAlike = Math.max(this.mostAlike, alike);
+  }
+
   #remove(message: Message): void {
     this.#enter(message, 'gone');
-    this.#all.delete(message);
+    if (!this.#all.delete(message)) return;
+    const alike = this.#alike.get(message.body)! - 1;
+    if (alike > 0) this.#alike.set(message.body, alike);
+    else this.#alike.delete(message.body);
   }
 
   #show(message: Message): void {
