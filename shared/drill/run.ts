@@ -7,7 +7,7 @@ import { sha256 } from '../journal/json.ts';
 import { drillReportKey } from '../journal/keys.ts';
 import type { SiteId } from '../ports/site.ts';
 import { compareJournals } from '../redrive/converge.ts';
-import type { EpochMs } from '../units.ts';
+import type { DurationMs, EpochMs } from '../units.ts';
 import { forgetBatches, submitBatch } from './batches.ts';
 import { beyondShare, commandsOf } from './commands.ts';
 import { gatherEvidence, reportOf } from './conclude.ts';
@@ -49,6 +49,9 @@ export interface DrillDeps {
   onSample?: (sample: DrillSample, state: DrillState) => void;
 }
 
+/** Between two looks of a drill that waits to be undone for the same thing: doubles up to this. */
+const undoPauseMsMax: DurationMs = 10_000;
+
 /** How a runner left a drill: ended; over its time, to be gone on with; or it was no longer its own. */
 export type DrillEnd = { status: 'ended'; report: DrillReport; sha256: string } | { status: 'paused' | 'lost-lease' };
 
@@ -64,7 +67,9 @@ export class DrillRun {
   readonly #deps: DrillDeps;
   readonly #watch: DrillWatch;
   readonly #pages: DrillPages;
-  #toldWhy = '';
+  /** What its undoing waits for, as it was told last, and how long it paused for that. */
+  #waiting = { why: '', pauseMs: 0 };
+  #deadline: EpochMs = Number.POSITIVE_INFINITY;
   /** What a page was written before, last. */
   #writtenBefore = '';
 
@@ -119,10 +124,11 @@ export class DrillRun {
 
   async #run(options: { deadline?: EpochMs; stop?: () => string | undefined }): Promise<DrillEnd> {
     const { clock } = this.#core;
+    this.#deadline = options.deadline ?? Number.POSITIVE_INFINITY;
     for (;;) {
       if (this.state.phase === 'ended') throw new Error('a drill that has ended is not run');
       if (clock.now() > this.#pages.until) return { status: 'lost-lease' };
-      if (options.deadline !== undefined && clock.now() >= options.deadline) {
+      if (clock.now() >= this.#deadline) {
         await this.#write();
         return { status: 'paused' };
       }
@@ -152,9 +158,7 @@ export class DrillRun {
     switch (move.kind) {
       case 'wait':
         // A return takes its time: whoever looks on is told what for.
-        if (this.state.phase === 'undo' && this.#toldWhy !== move.why) this.#say('note', `waits: ${move.why}`);
-        if (this.state.phase === 'undo') this.#toldWhy = move.why;
-        return clock.sleep(move.ms);
+        return this.state.phase === 'undo' ? this.#waitToUndo(`waits: ${move.why}`) : clock.sleep(move.ms);
       case 'skip':
         this.state = nextStep(this.state, clock.now());
         return;
@@ -343,11 +347,18 @@ export class DrillRun {
       this.#say('undo', why);
     } catch (error) {
       if (codeOf(error) === 'drill_lease_lost') throw error;
-      const note = `${why}: ${String((error as Error)?.message).slice(0, 500)}`;
-      if (this.#toldWhy !== note) this.#say('note', note);
-      this.#toldWhy = note;
-      await this.#core.clock.sleep(1_000);
+      await this.#waitToUndo(`${why}: ${String((error as Error)?.message).slice(0, 500)}`);
     }
+  }
+
+  /** A second, and ever longer for the same reason: it may last until a person unfreezes control. */
+  #waitToUndo(why: string): Promise<void> {
+    const isNew = this.#waiting.why !== why;
+    if (isNew) this.#say('note', why);
+    const pauseMs = isNew ? 1_000 : Math.min(2 * this.#waiting.pauseMs, undoPauseMsMax, this.drill.holdfast.lease / 4);
+    this.#waiting = { why, pauseMs };
+    const { clock } = this.#core;
+    return clock.sleep(Math.min(pauseMs, Math.max(0, this.#deadline - clock.now())));
   }
 
   async #judge({ control }: Sight): Promise<DrillEnd> {

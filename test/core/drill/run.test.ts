@@ -350,8 +350,10 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     expect(await sitesOf(drills)).toEqual(asBefore);
   });
 
-  test('while control is frozen a drill waits with what it has to undo, and a lease has two or three pages', async () => {
+  test('while control is frozen a drill waits with what it has to undo: few looks, and two or three pages a lease', async () => {
     const drills = await DrillWorld.start();
+    const looks = drills.world.aws.journal.calls;
+    const before = { ...looks };
     const frozenMs = 10 * 60_000;
     const from = drills.now;
     let state: 'running' | 'frozen' | 'thawed' = 'running';
@@ -371,6 +373,8 @@ describe('F48: drills and real incidents, dead runners, two at once', () => {
     const pages = await Array.fromAsync(listAll(drills.world.aws.journal, `${drillPrefix('drill-1')}pages/`));
     expect(pages.length).toBeGreaterThan(frozenMs / 120_000);
     expect(pages.length).toBeLessThan(30);
+    // Each look lists the drill's pages and the control log.
+    expect(looks.list - before.list).toBeLessThan((2 * (frozenMs + 120_000)) / 5_000);
   });
 
   test('F48: a runner that was frozen for longer than its lease does nothing more', async () => {
