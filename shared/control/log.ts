@@ -141,6 +141,7 @@ export async function proposeControl(
   options: { without?: string } = {},
 ): Promise<{ entry: ControlEntry; own: boolean }> {
   const epoch = previous.epoch + 1;
+  const shown = shownAnywhere(core, epoch);
   const { joint: head, solo } = await learnBoth(core);
   if (solo !== undefined)
     throw new SiteUnavailableError(
@@ -161,6 +162,11 @@ export async function proposeControl(
   const ours = parseLink(epoch, factBytes(entry), head.bytes);
   if ('fault' in ours) throw new InvariantError('control_invalid', ours.detail);
   assertControl(entry, head.entry);
+  const standing = parseLink(epoch, (await shown) ?? noBytes, head.bytes);
+  if (!('fault' in standing)) {
+    await spread(core, standing);
+    return { entry: standing.entry, own: standing.entry.operation === draft.operation };
+  }
   const { value } = await decide(
     acceptorsOf(core, head.entry).filter(({ id }) => id !== options.without),
     controlRegister(epoch),
@@ -293,6 +299,26 @@ async function entryIn(
   if (!('fault' in link)) return link;
   await quarantine(core, key, link);
   return undefined;
+}
+
+const noBytes = new Uint8Array();
+
+/**
+ * The entry of `epoch` as some journal shows it, unverified; `undefined` once two show none, or all have been asked. Looked
+ * for before anything is decided there: a voter whose state came back from a backup, and that nobody has named as replaced
+ * yet, has forgotten what it accepted, and with one that was away they would be two. Whoever has an entry decided spreads
+ * it, so one of any two journals shows it.
+ */
+function shownAnywhere(core: ControlCore, epoch: number): Promise<Uint8Array | undefined> {
+  const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>();
+  let silent = 0;
+  const looks = storesInOrder(core).map(async (stores) => {
+    const found = await call(core, stores, (journal, signal) => journal.get(controlKey(epoch), { signal }));
+    if (found === undefined) silent += 1;
+    if (found !== undefined || silent === 2) resolve(found?.bytes);
+  });
+  void Promise.allSettled(looks).then(() => resolve(undefined));
+  return promise;
 }
 
 /** The entry of `epoch` from any journal that answers and holds it; its link is not verified again. */

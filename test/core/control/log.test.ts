@@ -123,6 +123,16 @@ describe('proposing an entry', () => {
     expect(await learnControl(world.core(id === 'azure' ? 'azure' : 'aws'))).toEqual(second);
   });
 
+  test('is not decided twice where a voter forgot it, before anybody knows that it was replaced, and another was away', async () => {
+    const { world, entry, aws, azure } = await started();
+    world.dark('aws');
+    const { entry: second } = await proposeControl(azure, entry, fencing(entry, 'aws', 'person'));
+    world.dark('aws', false);
+    world.state('azure').wipe();
+    expect(await proposeControl(aws, entry, fencing(entry, 'azure', 'machine'))).toEqual({ entry: second, own: false });
+    for (const id of storeIds) expect(await entryIn(world, id, 2)).toEqual(second);
+  });
+
   test('F18 F25: two sides that fence each other in the same second end with one entry, and both know it', async () => {
     for (let seed = 0; seed < 20; seed++) {
       const { entry, aws, azure } = await started();
