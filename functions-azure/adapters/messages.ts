@@ -11,7 +11,7 @@ const earlierDeliveriesProperty = 'holdfastEarlierDeliveries';
 
 /**
  * How long the queues remember the ids of what was sent to them, as deployed: while the broker completes nothing for
- * longer, each message has one more copy an hour.
+ * longer, each message has at most one more copy an hour.
  */
 export const duplicateDetectionMs: DurationMs = 3_600_000;
 

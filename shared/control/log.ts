@@ -162,8 +162,9 @@ export async function proposeControl(
   const ours = parseLink(epoch, factBytes(entry), head.bytes);
   if ('fault' in ours) throw new InvariantError('control_invalid', ours.detail);
   assertControl(entry, head.entry);
-  const standing = parseLink(epoch, (await shown) ?? noBytes, head.bytes);
-  if (!('fault' in standing)) {
+  const bytes = await shown;
+  const standing = bytes && parseLink(epoch, bytes, head.bytes);
+  if (standing !== undefined && !('fault' in standing)) {
     await spread(core, standing);
     return { entry: standing.entry, own: standing.entry.operation === draft.operation };
   }
@@ -300,8 +301,6 @@ async function entryIn(
   await quarantine(core, key, link);
   return undefined;
 }
-
-const noBytes = new Uint8Array();
 
 /**
  * The entry of `epoch` as some journal shows it, unverified; `undefined` once two show none, or all have been asked. Looked

@@ -46,7 +46,7 @@ export interface OutgoingMessage {
    * @source https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas (2026-11)
    */
   body: string;
-  /** Unique to this sending; for tracing only. */
+  /** Unique to this sending, and kept when it is repeated: a broker may drop what has an id that it took lately. */
   id: string;
   /** Not visible before this long, 0 … 15 min (default 0). */
   delayMs?: DurationMs;
